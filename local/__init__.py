@@ -1,0 +1,1 @@
+"""The local cloud: stand-ins for the servers, each a process of its own over the real protocol."""

@@ -1,0 +1,1 @@
+"""Configuration: what `sluice.hcl` and the app settings say, checked as a whole."""

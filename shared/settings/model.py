@@ -1,0 +1,99 @@
+"""What a configuration says, once it is known to be right: frozen values, durations in seconds, sizes in bytes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """One captured table. `poll_interval_s` doubles while it is quiet, up to `max_poll_interval_s`."""
+
+    schema: str
+    name: str
+    poll_interval_s: float
+    max_poll_interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SqlServerSettings:
+    """One SQL Server database to capture from.
+
+    `name` is the stream's first part; `odbc` the ODBC connection string without its driver, secret: never logged;
+    `start` is "earliest", "latest" or 20 hex digits of an LSN. `retention_s` None: ask the server, else three days.
+    """
+
+    name: str
+    odbc: str
+    database: str
+    server: str
+    tables: tuple[TableSettings, ...]
+    start: str = "earliest"
+    values: Literal["typed", "string"] = "typed"
+    connections: int = 4
+    query_timeout_s: float = 30.0
+    deadline_s: float = 120.0
+    page: int = 5_000
+    retention_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AzureSettings:
+    """How to reach one Azure service: by connection string (local use), or by host name or account and identity."""
+
+    connection_string: str = ""
+    address: str = ""
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """One destination of every stream; `name` is the destination its marks carry."""
+
+    name: str
+    kind: str
+    connection: AzureSettings = AzureSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """How capture works; `schedule` is the NCRONTAB of its timer."""
+
+    schedule: str = "*/15 * * * * *"
+    shards: int = 1
+    lease_s: float = 60.0
+    linger_s: float = 20.0
+    linger_poll_s: float = 0.1
+    probe_after_s: float = 60.0
+    max_probe_after_s: float = 3_600.0
+    ahead: int = 64
+    max_message_bytes: int = 256 * 1024
+    max_pack_changes: int = 5_000
+    format: str = "dstream"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """How deliver works: how long it holds a pack for its destination, and for the state store."""
+
+    hold_s: float = 120.0
+    store_hold_s: float = 480.0
+    park_s: float = 30.0
+    max_park_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured. `state` holds states, leases and claim checks."""
+
+    sources: tuple[SqlServerSettings, ...]
+    outputs: tuple[OutputSettings, ...]
+    bus: AzureSettings
+    state: AzureSettings
+    ingest_queue: str = "ingest-queue"
+    rejected_queue: str = "rejected"
+    claims_container: str = "claims"
+    lease_container: str = "leases"
+    state_table: str = "sluice"
+    capture: CaptureSettings = CaptureSettings()
+    deliver: DeliverSettings = DeliverSettings()
+    file: str = ""
