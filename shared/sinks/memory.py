@@ -68,10 +68,8 @@ class MemorySink:
                 await asyncio.sleep(0)
                 self._keep(to, message)
         if outage is not None:
-            reason = "is missing, full or forbidden" if outage.lasting else "is away"
-            raise TransientError(
-                f"destination {to} {reason}", retry_after=outage.retry_after, lasting=outage.lasting, hint="mend it"
-            )
+            reason = f"destination {to} is {'missing, full or forbidden' if outage.lasting else 'away'}"
+            raise TransientError(reason, retry_after=outage.retry_after, lasting=outage.lasting, hint="mend it")
 
     async def close(self) -> None:
         """Keep everything: there is nothing to release."""
@@ -86,10 +84,12 @@ class MemorySink:
 
     def _keep(self, to: str, message: Message) -> None:
         if self._max_message_bytes is not None and len(message.body) > self._max_message_bytes:
-            raise RejectedError(f"message {message.id} of {len(message.body)} bytes is too large for {to}")
+            reason = f"message {message.id} of {len(message.body)} bytes is too large for {to}"
+            raise RejectedError(reason)
         refused = self._refused.get(to)
         if refused is not None and refused(message):
-            raise RejectedError(f"{to} refuses message {message.id}")
+            reason = f"{to} refuses message {message.id}"
+            raise RejectedError(reason)
         if self._detect_duplicates and message.id in self._ids[to]:
             self.dropped[to] += 1
             return
