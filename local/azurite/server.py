@@ -15,8 +15,12 @@ STOP_S = 10.0
 POLL_S = 0.05
 SERVICES = ("blob", "queue", "table")
 
-# Azurite does not notice when its parent dies; standard input does. It saves and ends as after a SIGTERM.
-_END_WITH_PARENT = "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).resume()"
+# Azurite does not notice when its parent dies; standard input does. It saves and ends as after a SIGTERM, and what it
+# then says to its closed standard output must not stop it.
+_END_WITH_PARENT = (
+    "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).resume().unref();"
+    "process.stdout.on('error',()=>{})"
+)
 _LISTENS = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listening at http://127\.0\.0\.1:(\d+)")
 
 

@@ -1,0 +1,176 @@
+"""The local cloud: its parts as processes that find each other, for `python -m local`, the demo and the tests.
+
+async with running(("azurite", "broker"), tmp_path) as cloud:
+    client = ServiceBusClient.from_connection_string(cloud.settings["ServiceBus"])
+    await cloud.part("broker").fault({"outage_s": 3})
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from local.entities import config
+from local.ports import reserve
+from local.process import PartError, PartProcess
+
+PORTS: Mapping[str, Mapping[str, int]] = {
+    "azurite": {"blob-port": 10000, "queue-port": 10001, "table-port": 10002},
+    "sqlserver": {"port": 1433},
+    "broker": {"port": 5672},
+    "host": {"port": 7071},
+}
+"""The port options of every part, in the order of their start, with the numbers these servers usually have."""
+
+HOST_SETTINGS = {"INGEST_QUEUE": "ingest-queue", "CAPTURE_SCHEDULE": "* * * * * *"}
+"""App settings of the functions host where nothing else is said: here capture looks every second."""
+
+_RESTART_S = 0.5
+_MAX_RESTART_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Cloud:
+    """The running parts; made by `running`."""
+
+    def __init__(self, directory: Path, session: ClientSession) -> None:
+        self.directory = directory
+        self._session = session
+        self._parts: dict[str, PartProcess] = {}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What clients need, as settings of a function app: ServiceBus, SqlServer, AzureWebJobsStorage, HttpUrl."""
+        return {name: value for part in self.parts() for name, value in part.settings.items()}
+
+    def part(self, name: str) -> PartProcess:
+        """Return one part; KeyError for one that was not asked for."""
+        return self._parts[name]
+
+    def parts(self) -> Sequence[PartProcess]:
+        """Return the parts, in the order in which they start."""
+        return [self._parts[name] for name in PORTS if name in self._parts]
+
+    async def launch(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a part; PartError when it does not become healthy."""
+        part = PartProcess(name, arguments, environment, self.directory / f"{name}.log", self._session)
+        self._parts[name] = part
+        await part.start()
+
+    async def stop(self) -> None:
+        """Stop every part: first the host, that it can finish what it works on, then all it talks to."""
+        parts = [*self.parts()]
+        for part in [part for part in parts if part.name == "host"]:
+            await part.stop()
+        await asyncio.gather(*(part.stop() for part in parts))
+
+    def publish(self) -> None:
+        """Write `endpoints.json`: the settings, and pid and control address of each part under `parts`."""
+        parts = {part.name: {"pid": part.pid, "control": part.control} for part in self.parts()}
+        written = self.directory / "endpoints.json.new"
+        written.write_text(json.dumps({**self.settings, "parts": parts}, indent=2) + "\n")
+        written.replace(self.directory / "endpoints.json")
+
+    async def revive(self, part: PartProcess) -> None:
+        """Start a part again whenever it dies, after a pause that doubles while it keeps dying."""
+        loop = asyncio.get_running_loop()
+        pause = 0.0
+        while True:
+            started = loop.time()
+            await part.died.wait()
+            lasted = loop.time() - started > _MAX_RESTART_S
+            pause = _RESTART_S if lasted else min(max(2 * pause, _RESTART_S), _MAX_RESTART_S)
+            _log.warning("%s died, starting it again in %s s, see %s", part.name, pause, part.log)
+            await asyncio.sleep(pause)
+            try:
+                await part.restart()
+                self.publish()
+            except PartError as why:
+                _log.error("%s", why)
+                part.died.set()
+
+
+@asynccontextmanager
+async def running(
+    parts: Iterable[str],
+    directory: Path,
+    *,
+    entities: Mapping[str, Any] | None = None,
+    ports: Mapping[str, Mapping[str, int]] | None = None,
+    options: Mapping[str, Sequence[str]] | None = None,
+    environment: Mapping[str, str] | None = None,
+    revive: bool = False,
+) -> AsyncIterator[Cloud]:
+    """Run these parts until the block ends; their state, logs and `endpoints.json` are in `directory`.
+
+    Args:
+        parts: of `PORTS`.
+        directory: where the data of an earlier run is found again; used by one cloud at a time.
+        entities: the broker's Config.json (`local.entities`), by default ingest and rejected queue.
+        ports: fixed ports, as in `PORTS`; free ones otherwise. A part keeps its ports when it is started again.
+        options: further arguments of a part.
+        environment: further environment of every part; the host also gets the settings of the other parts.
+        revive: start a part again when it dies.
+
+    Raises:
+        ExceptionGroup: of PartError, for each part that did not become healthy.
+        OSError: a fixed port is taken.
+    """
+    wanted = set(parts)
+    if unknown := wanted - PORTS.keys():
+        message = f"no such part: {', '.join(sorted(unknown))}"
+        raise ValueError(message)
+    directory = _folder(directory)
+    async with AsyncExitStack() as stack:
+        arguments = {
+            name: [
+                *_ports(stack, name, (ports or {}).get(name, {})),
+                *_data(name, directory, entities),
+                *(options or {}).get(name, ()),
+            ]
+            for name in wanted
+        }
+        cloud = Cloud(directory, await stack.enter_async_context(ClientSession()))
+        stack.push_async_callback(cloud.stop)
+        async with asyncio.TaskGroup() as starting:
+            for name in wanted - {"host"}:
+                starting.create_task(cloud.launch(name, arguments[name], environment or {}))
+        if "host" in wanted:
+            settings = {**HOST_SETTINGS, **cloud.settings, **(environment or {})}
+            await cloud.launch("host", arguments["host"], settings)
+        cloud.publish()
+        stack.callback((directory / "endpoints.json").unlink, missing_ok=True)
+        if revive:
+            keepers = await stack.enter_async_context(asyncio.TaskGroup())
+            for part in cloud.parts():
+                stack.callback(keepers.create_task(cloud.revive(part)).cancel)
+        yield cloud
+
+
+def _folder(directory: Path) -> Path:
+    """Make the folder; parts run elsewhere, so its name has to be absolute."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory.absolute()
+
+
+def _ports(stack: AsyncExitStack, name: str, fixed: Mapping[str, int]) -> Sequence[str]:
+    """Reserve the ports of a part for as long as the cloud runs; return them as options."""
+    reserved = {option: stack.enter_context(reserve(fixed.get(option, 0))) for option in (*PORTS[name], "control-port")}
+    return [f"--{option}={socket.getsockname()[1]}" for option, socket in reserved.items()]
+
+
+def _data(name: str, directory: Path, entities: Mapping[str, Any] | None) -> Sequence[str]:
+    match name:
+        case "azurite":
+            return ["--data", str(directory / "azurite")]
+        case "broker":
+            file = directory / "Config.json"
+            file.write_text(json.dumps(entities or config(), indent=2) + "\n")
+            return ["--config", str(file)]
+        case _:
+            return []
