@@ -38,7 +38,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         try:
-            self._pattern = re.compile(self.match)
+            self._pattern = re.compile(self.match, re.MULTILINE)
         except re.error as why:
             message = f"match {self.match!r} is not a regular expression: {why}"
             raise ValueError(message) from why
@@ -72,7 +72,7 @@ class Fail(Rule):
 
 @dataclass(slots=True)
 class Delay(Rule):
-    """Let every matching request wait `delay_s` seconds before it is forwarded."""
+    """Let every matching request wait `delay_s` seconds before it is forwarded; a later delay replaces it."""
 
     delay_s: float = 0.0
 
@@ -94,7 +94,7 @@ class Faults:
         self.held: dict[int, Held] = {}
         self._pauses: list[Pause] = []
         self._fails: list[Fail] = []
-        self._delays: list[Delay] = []
+        self._delay = Delay()
         self._last_id = 0
 
     def apply(self, fault: dict[str, Any]) -> None:
@@ -104,20 +104,21 @@ class Faults:
                 self._pauses.append(Pause(**rule))
             case {"fail": dict(rule)} if len(fault) == 1:
                 self._fails.append(Fail(**rule))
-            case {"delay_s": int() | float() as seconds}:
-                self._delays = [Delay(**fault)] if seconds else []
+            case {"delay_s": int() | float()}:
+                self._delay = Delay(**fault)
             case {"resume": int() | "all" as which, **rest} if not rest.keys() - {"drop"}:
                 self._resume(which, drop=bool(rest.get("drop")))
             case {"clear": True}:
-                self._pauses, self._fails, self._delays = [], [], []
+                self._pauses, self._fails, self._delay = [], [], Delay()
                 self._resume("all", drop=False)
             case _:
                 message = f"not a fault of this part: {fault}"
                 raise ValueError(message)
 
     async def delay(self, seen: Seen) -> None:
-        """Wait as long as the delays in force say."""
-        await asyncio.sleep(sum(rule.delay_s for rule in self._delays if rule.selects(seen)))
+        """Wait as long as the delay in force says."""
+        if self._delay.delay_s and self._delay.selects(seen):
+            await asyncio.sleep(self._delay.delay_s)
 
     def failure(self, seen: Seen) -> int | None:
         """Return the status to refuse the request with, None to go on."""
