@@ -1,0 +1,1 @@
+"""The Functions host of the local cloud: runs an app through Microsoft's own Python worker library, without `func`."""
