@@ -177,7 +177,7 @@ def fills_alike() -> bool:
     ours.add_message(outgoing(samples[0]))
     try:
         _extend(ours, [encode(sample) for sample in samples[1:]])
-    except (AttributeError, IndexError, TypeError):
+    except (AttributeError, LookupError, TypeError):
         return False
     unused = {"_size", "_messages"}  # only for adding more, and for the links of trace spans
     return {name: value for name, value in vars(ours).items() if name not in unused} == {

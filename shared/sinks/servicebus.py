@@ -31,6 +31,7 @@ from azure.servicebus.exceptions import (
 from shared import amqp
 from shared.errors import ConfigError, RejectedError, TransientError
 from shared.events import Message
+from shared.identity import credential
 from shared.settings.model import AzureSettings
 
 MAX_SENDERS = 100
@@ -200,8 +201,6 @@ class _Namespace:
             if connection.connection_string:
                 self.client = ServiceBusClient.from_connection_string(connection.connection_string, **options)
             else:
-                from shared.identity import credential  # noqa: PLC0415 - costs 0.2 s that local use can spare
-
                 identity = credential(connection)
                 self.client = ServiceBusClient(connection.address, identity, **options)
                 self._stack.push_async_callback(identity.close)
