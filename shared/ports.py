@@ -7,6 +7,7 @@ from typing import Protocol
 from shared.errors import ConfigError, StaleError
 from shared.events import (
     Batch,
+    ChangeEvent,
     ClaimCheck,
     FoundStream,
     Mark,
@@ -53,6 +54,22 @@ class Source(Protocol):
             TransientError: the source cannot be reached.
             ConfigError: the source refuses.
         """
+        ...
+
+
+class Format(Protocol):
+    """Turns changes into message bodies: UTF-8, in one line, without tabs."""
+
+    def encode(self, event: ChangeEvent, event_id: str, topic: str) -> bytes:
+        """Return the body.
+
+        Raises:
+            RejectedError: a value has no form in this format.
+        """
+        ...
+
+    def claimed(self, event: ChangeEvent, event_id: str, topic: str, claim: ClaimCheck) -> bytes:
+        """Return the body that stands in for one that was stored aside."""
         ...
 
 

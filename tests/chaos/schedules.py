@@ -1,0 +1,378 @@
+"""The real capture and deliver over in-memory twins, driven through random schedules of crashes, losses and outages.
+
+Every read and write of the twins is a gate: an actor waits there until the schedule lets it go on, or is killed there
+and never goes on. One seed is one schedule, the same every time.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shared import chain, naming
+from shared.capture import Capture, SourceInUse
+from shared.checkpoint import Checkpoint
+from shared.clock import ManualClock
+from shared.deliver import Deliver, Incoming
+from shared.errors import SluiceError
+from shared.events import Message, Position, Saved, StreamState
+from shared.formats.dstream import DStreamFormat
+from shared.forward import Forward
+from shared.held import Shard
+from shared.packing import Packing
+from shared.settings.model import CaptureSettings, DeliverSettings
+from shared.sinks.memory import MemorySink
+from shared.sources.scripted import ScriptedSource, insert
+from shared.stores.memory import (
+    MemoryAccount,
+    MemoryClaimStore,
+    MemoryControl,
+    MemoryLease,
+    MemoryMarkStore,
+    MemoryStateStore,
+)
+
+CALM = 300
+"""Turns after which no new fault happens and everything must settle by itself."""
+LIMIT = 6_000
+QUEUE, REJECTED = "ingest-queue", "rejected"
+STREAM = naming.stream("sql1", "TestDB", "dbo", "Persons")
+TOPIC = naming.topic(STREAM)
+FAULTS: Sequence[tuple[str, ...]] = (
+    (),
+    ("loss",),
+    ("loss", "purge"),
+    ("down",),
+    ("rewind",),
+    ("answers",),
+    ("loss", "down", "rewind", "purge", "answers"),
+)
+SETTINGS = CaptureSettings(linger_s=0.0, probe_after_s=3.0, max_probe_after_s=12.0, max_pack_changes=3, ahead=4)
+
+_actor: contextvars.ContextVar["Actor"] = contextvars.ContextVar("actor")
+
+
+@dataclass(eq=False)
+class Actor:
+    """A process: its task, and the gates at which its parts wait."""
+
+    task: asyncio.Task[object] | None = None
+    message: Message | None = None
+    gates: list[asyncio.Future[None]] = field(default_factory=list)
+    dead: bool = False
+
+    async def gate(self) -> None:
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gates.append(mine)
+        await mine
+
+    def let_go(self, rng: random.Random) -> None:
+        waiting = [gate for gate in self.gates if not gate.done()]
+        if waiting:
+            chosen = rng.choice(waiting)
+            chosen.set_result(None)
+            waiting.remove(chosen)
+        self.gates = waiting
+
+
+async def _gate(_call: str = "") -> None:
+    actor = _actor.get(None)
+    if actor is not None:
+        await actor.gate()
+
+
+class GatedSink:
+    """A sink that may be interrupted before, between and after its messages."""
+
+    def __init__(self, inner: MemorySink, rng: random.Random) -> None:
+        self._inner = inner
+        self._rng = rng
+
+    async def send(self, to: str, messages: Sequence[Message]) -> None:
+        await _gate()
+        done = 0
+        while done < len(messages):
+            upto = min(len(messages), done + self._rng.randint(1, 3))
+            await self._inner.send(to, messages[done:upto])
+            done = upto
+            await _gate()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Schedule:
+    """One world and the random schedule that it is driven through."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = random.Random(seed)
+        self.size = 12
+        self.faults = rng.choice(FAULTS)
+        self.clock = ManualClock(jumps=False)
+        self.account = MemoryAccount(step=_gate)
+        self.source = ScriptedSource(STREAM, poll_interval_s=0.2, retention_s=rng.choice((259_200.0, 100.0)))
+        self.bus = MemorySink()
+        self.topics = {name: MemorySink() for name in ("A", "B")[: rng.randint(1, 2)]}
+        self.deliver = self._deliver()
+        self.captures: list[Actor] = []
+        self.deliveries: list[Actor] = []
+        self.buried: list[Actor] = []
+        self.committed = self.lost = self.repairs = self.parks = 0
+        self.rewinds: list[tuple[int, Position]] = []
+        self.down: set[str] = set()
+        self.seen: StreamState | None = None
+
+    # ------------------------------------------------------------------ the actors
+
+    def _capture(self) -> Capture:
+        states, marks = MemoryStateStore(self.account), MemoryMarkStore(self.account)
+        checkpoint = Checkpoint(states, self.clock)
+        form = DStreamFormat(QUEUE)
+        forward = Forward(
+            ingest=GatedSink(self.bus, self.rng),
+            queue=QUEUE,
+            rejected_queue=REJECTED,
+            packing=Packing(form, MemoryClaimStore(self.account), max_message_bytes=262_144, max_changes=3),
+            checkpoint=checkpoint,
+            settings=SETTINGS,
+            clock=self.clock,
+        )
+        shard = Shard(
+            index=0,
+            shards=1,
+            states=states,
+            marks=marks,
+            destinations=tuple(self.topics),
+            clock=self.clock,
+            probe_after_s=SETTINGS.probe_after_s,
+        )
+        return Capture(
+            sources={"sql1": SourceInUse(self.source, 1e9, 5)},
+            shard=shard,
+            forward=forward,
+            checkpoint=checkpoint,
+            control=MemoryControl(self.account),
+            lease=MemoryLease(self.account, f"{self.rng.random()}", self.clock),  # every capture believes it is alone
+            settings=SETTINGS,
+            clock=self.clock,
+        )
+
+    def _deliver(self) -> Deliver:
+        return Deliver(
+            sinks={name: GatedSink(sink, self.rng) for name, sink in self.topics.items()},
+            rejected_sink=self.bus,
+            rejected_queue=REJECTED,
+            states=MemoryStateStore(self.account),
+            marks=MemoryMarkStore(self.account),
+            control=MemoryControl(self.account),
+            settings=DeliverSettings(hold_s=1.0, store_hold_s=30.0, park_s=2.0, max_park_s=8.0),
+            clock=self.clock,
+        )
+
+    async def _capturing(self, actor: Actor) -> None:
+        _actor.set(actor)
+        capture = self._capture()
+        while True:
+            await actor.gate()
+            try:
+                await capture.tick()
+            except SluiceError:
+                continue
+
+    async def _delivering(self, actor: Actor, message: Message) -> bool:
+        _actor.set(actor)
+        await actor.gate()
+        try:
+            await self.deliver.deliver(Incoming(message.body, message.content_type, message.id, message.session))
+        except SluiceError:
+            return False
+        await actor.gate()
+        return True
+
+    def start_capture(self) -> None:
+        actor = Actor()
+        actor.task = asyncio.create_task(self._capturing(actor))
+        self.captures.append(actor)
+
+    def start_delivery(self, message: Message) -> None:
+        actor = Actor(message=message)
+        actor.task = asyncio.create_task(self._delivering(actor, message))
+        self.deliveries.append(actor)
+
+    # ------------------------------------------------------------------ the schedule
+
+    async def run(self) -> None:
+        """Drive the world until it has settled, and check what it promises."""
+        try:
+            for turn in range(LIMIT):
+                if turn > CALM and self._settled():
+                    break
+                await self._turn(calm=turn > CALM)
+                await self._quiesce()
+                self._watch()
+            else:
+                msg = f"does not settle: {self._picture()}"
+                raise AssertionError(msg)
+            self._verdict()
+        finally:
+            for actor in (*self.captures, *self.deliveries, *self.buried):
+                assert actor.task is not None
+                actor.task.cancel()
+            everyone = (a.task for a in (*self.captures, *self.deliveries, *self.buried) if a.task)
+            await asyncio.gather(*everyone, return_exceptions=True)
+
+    async def _turn(self, *, calm: bool) -> None:
+        rng = self.rng
+        if calm:
+            self._mend()
+        else:
+            await self._strike()
+        move = rng.random()
+        if self.committed < self.size and (move < 0.1 or calm):
+            rows = [
+                insert({"ID": self.committed + k + 1})
+                for k in range(min(rng.randint(1, 3), self.size - self.committed))
+            ]
+            self.source.commit(STREAM, *rows)
+            self.committed += len(rows)
+        elif move < 0.14:
+            self.source.commit(STREAM)  # another table's transaction: the bound moves on
+        elif move < 0.30:
+            await self.clock.advance(rng.choice((0.05, 0.3, 1.0)))
+        elif move < 0.62:
+            if not self.captures:
+                self.start_capture()
+            else:
+                rng.choice(self.captures).let_go(rng)
+        elif self.deliveries and move < 0.94:
+            actor = rng.choice(self.deliveries)
+            actor.let_go(rng)
+            await self._quiesce()
+            self._settle_delivery(actor, calm=calm)
+        else:
+            self._receive(calm=calm)
+
+    def _receive(self, *, calm: bool) -> None:
+        queue = self.bus.kept[QUEUE]
+        if queue and (not self.deliveries or (not calm and self.rng.random() < 0.2)):
+            self.start_delivery(queue[0])  # beside another one: its lock was lost
+
+    def _settle_delivery(self, actor: Actor, *, calm: bool) -> None:
+        if actor.task is None or not actor.task.done():
+            return
+        self.deliveries.remove(actor)
+        queue = self.bus.kept[QUEUE]
+        arrived = actor.task.result() and (calm or self.rng.random() < 0.8)  # else its settlement got lost
+        if arrived and any(message is actor.message for message in queue):
+            queue[:] = [message for message in queue if message is not actor.message]
+
+    async def _strike(self) -> None:
+        rng, chance, queue = self.rng, self.rng.random(), self.bus.kept[QUEUE]
+        if "down" in self.faults and chance < 0.02:
+            name = rng.choice(list(self.topics))
+            if name in self.down:
+                self.down.discard(name)
+                self.topics[name].mend(TOPIC)
+            else:
+                self.down.add(name)
+                self.topics[name].away(TOPIC)
+        elif "purge" in self.faults and 0.02 < chance < 0.025:
+            self.lost += len(queue)
+            queue.clear()
+        elif "rewind" in self.faults and 0.03 < chance < 0.04:
+            self._rewind()
+        elif "loss" in self.faults and 0.04 < chance < 0.07 and queue:
+            queue.pop(rng.randrange(len(queue)))
+            self.lost += 1
+        elif "answers" in self.faults and 0.07 < chance < 0.09:
+            self.account.lost_answers = 1
+        elif 0.90 < chance < 0.93:
+            self.start_capture()  # one more beside the first: a lost lease, a pause, a rollout
+        elif chance > 0.95:
+            self._kill()
+
+    def _kill(self) -> None:
+        group = self.rng.choice((self.captures, self.deliveries))
+        if group:
+            actor = group.pop(self.rng.randrange(len(group)))
+            actor.dead = True
+            self.buried.append(actor)
+
+    def _mend(self) -> None:
+        self.account.lost_answers = 0
+        for name in self.down:
+            self.topics[name].mend(TOPIC)
+        self.down.clear()
+
+    def _rewind(self) -> None:
+        saved = self.account.states.get(STREAM)
+        if saved is None:
+            return
+        marks = {to: mark.value for (_, to), mark in self.account.marks.items()}
+        if set(marks) != set(self.topics):
+            return
+        known = [Position(""), *(event.position for event in self.source.events(STREAM))]
+        fresh = chain.rewound(saved.value, self.rng.choice(known), marks)
+        self.account.put(self.account.states, STREAM, Saved(fresh, saved.etag), self)
+        self.account.control = self.account.next_version()
+        self.rewinds.append((fresh.replay, fresh.position))
+
+    async def _quiesce(self) -> None:
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined] # until nobody can go on by himself
+        await asyncio.sleep(0)
+        while ready:
+            await asyncio.sleep(0)
+
+    def _watch(self) -> None:
+        for actor in self.captures:
+            if actor.task is not None and actor.task.done():
+                actor.task.result()  # a capture only ends by a fault of its own
+        saved = self.account.states.get(STREAM)
+        state = saved.value if saved else None
+        if state and self.seen and state.chain > self.seen.chain and state.replay == self.seen.replay:
+            if state.not_before is None:
+                self.repairs += 1
+            else:
+                self.parks += 1
+        self.seen = state
+        if saved and saved.value.status == "halted":  # three losses in a row: the operator lets it go on
+            self.account.put(self.account.states, STREAM, Saved(chain.resumed(saved.value), saved.etag), self)
+            self.account.control = self.account.next_version()
+
+    # ------------------------------------------------------------------ what must hold
+
+    def _settled(self) -> bool:
+        saved = self.account.states.get(STREAM)
+        if saved is None or self.committed < self.size or self.bus.kept[QUEUE] or self.deliveries:
+            return False
+        marks = {to: mark.value for (_, to), mark in self.account.marks.items()}
+        last = self.source.events(STREAM)[-1].position
+        there = all(name in marks and marks[name].position >= last for name in self.topics)
+        return there and not chain.behind(saved.value, marks, tuple(self.topics)) and saved.value.position >= last
+
+    def _verdict(self) -> None:
+        events = [event.position for event in self.source.events(STREAM)]
+        for name, sink in self.topics.items():
+            arrived = [(message.id, _position(message)) for message in sink.kept[TOPIC]]
+            first = list(dict.fromkeys(position for _, position in arrived))
+            assert first == events, f"{name}: {first} instead of {events}"
+            if self.rewinds:
+                replay, start = self.rewinds[-1]
+                again = {position for key, position in arrived if key.endswith(f".r{replay}")}
+                missing = {position for position in events if position > start} - again
+                assert not missing, f"{name} did not get {sorted(missing)} again"
+        assert not self.bus.kept[REJECTED]
+        if not self.rewinds:
+            assert self.repairs <= self.lost, f"{self.repairs} repairs for {self.lost} lost packs"
+
+    def _picture(self) -> str:
+        counts = defaultdict(int, {name: len(sink.kept[TOPIC]) for name, sink in self.topics.items()})
+        return f"{self.faults} {dict(counts)} queue {len(self.bus.kept[QUEUE])} state {self.seen} marks {self.account.marks}"
+
+
+def _position(message: Message) -> Position:
+    return Position(str(message.properties["event_id"]).split(".", 2)[2])
