@@ -42,7 +42,7 @@ class MemoryAccount:
 
     `step` is awaited with the name of a call (`save`, `write`, …) before each read or write and with `<name> done`
     after each write: a scheduler lets others in there, or raises what it likes. By default it gives way once.
-    `calls` counts calls by name.
+    `calls` counts calls by name; `claims` are keyed by `<container>/<blob>`.
     """
 
     away: bool = False
@@ -153,9 +153,16 @@ class MemoryMarkStore:
         self._account = account
 
     async def read(self, stream: Stream, destination: str) -> Saved[Mark] | None:
-        """Return the mark, None when there is none."""
+        """Return the mark, None when there is none.
+
+        Raises:
+            TransientError: a newer release wrote it: it waits for that release.
+        """
         self._account.calls["read"] += 1
         await self._account.begin("read")
+        if stream in self._account.newer:
+            why = _newer(stream)
+            raise TransientError(why.message, lasting=True, hint=why.hint)
         return self._account.marks.get((stream, destination))
 
     async def write(self, stream: Stream, destination: str, mark: Saved[Mark]) -> Saved[Mark]:
@@ -166,6 +173,8 @@ class MemoryMarkStore:
         """
         self._account.calls["write"] += 1
         await self._account.begin("write")
+        if stream in self._account.newer:
+            raise StaleError(_newer(stream).message, hint="read it again")
         outcome = self._account.put(self._account.marks, (stream, destination), mark, self)
         await self._account.end("write")
         if isinstance(outcome, StaleError):
@@ -238,7 +247,7 @@ class MemoryClaimStore:
         """Keep the body under its event's id, replacing an earlier one."""
         self._account.calls["put"] += 1
         await self._account.begin("put")
-        self._account.claims[event_id] = bytes(body)
+        self._account.claims[f"{self._container}/{event_id}"] = bytes(body)
         await self._account.end("put")
         return ClaimCheck(self._container, event_id, len(body), hashlib.sha256(body).hexdigest())
 
@@ -250,7 +259,7 @@ class MemoryClaimStore:
         """
         self._account.calls["get"] += 1
         await self._account.begin("get")
-        body = self._account.claims.get(claim.blob)
+        body = self._account.claims.get(f"{claim.container}/{claim.blob}")
         if body is None:
             reason = f"claim {claim.container}/{claim.blob} is gone"
             raise RejectedError(reason)

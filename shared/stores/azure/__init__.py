@@ -1,0 +1,1 @@
+"""States, marks, the control entity, leases and claim checks in one Azure Storage account."""

@@ -1,0 +1,101 @@
+"""How states and marks look in the table: entities, their keys, and the version of their form."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from azure.data.tables import EdmType, EntityProperty
+
+from shared import naming
+from shared.errors import ConfigError
+from shared.events import Mark, Saved, Stream, StreamState
+
+type Entity = dict[str, Any]
+
+VERSION = 1
+"""Of the form that is written. Every entity says its own as `v`; a higher one is never read as if it were this."""
+
+
+def partition(bucket: int) -> str:
+    """Return the PartitionKey of a bucket."""
+    return f"b{bucket:02d}"
+
+
+def prefix(stream: Stream) -> str:
+    """Return what the RowKeys of a stream begin with, and no others; at most 129 characters."""
+    return f"{naming.bounded_id(naming.row_key(stream))}:"
+
+
+def state_key(stream: Stream) -> tuple[str, str]:
+    """Return PartitionKey and RowKey of a stream's state."""
+    return partition(naming.bucket(stream)), f"{prefix(stream)}s"
+
+
+def mark_key(stream: Stream, destination: str) -> tuple[str, str]:
+    """Return PartitionKey and RowKey of a stream's mark at a destination."""
+    return partition(naming.bucket(stream)), f"{prefix(stream)}m:{naming.bounded_id(naming.row_key(destination))}"
+
+
+def state_entity(state: Saved[StreamState], writer: str) -> Entity:
+    """Return the form of a state; `writer` tells whose write it is, and which."""
+    return _entity(state_key(state.value.stream), state, writer)
+
+
+def mark_entity(stream: Stream, destination: str, mark: Saved[Mark], writer: str) -> Entity:
+    """Return the form of a mark; `writer` tells whose write it is, and which."""
+    return _entity(mark_key(stream, destination), mark, writer) | {"stream": stream, "destination": destination}
+
+
+def state_of(entity: Mapping[str, Any]) -> StreamState:
+    """Return the state an entity holds.
+
+    Raises:
+        ConfigError: a newer release wrote it, or it is damaged.
+    """
+    return _value(entity, StreamState)
+
+
+def mark_of(entity: Mapping[str, Any]) -> Mark:
+    """Return the mark an entity holds.
+
+    Raises:
+        ConfigError: a newer release wrote it, or it is damaged.
+    """
+    return _value(entity, Mark)
+
+
+def _entity(key: tuple[str, str], saved: Saved[StreamState] | Saved[Mark], writer: str) -> Entity:
+    fields = msgspec.to_builtins(saved.value, builtin_types=(datetime,))
+    values = {name: _stored(value) for name, value in fields.items() if value is not None}
+    nonce = hashlib.sha256(f"{writer} {saved!r}".encode()).hexdigest()[:32]
+    return {"PartitionKey": key[0], "RowKey": key[1], "v": VERSION, "writer": nonce, **values}
+
+
+def _stored(value: object) -> object:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case int():
+            return EntityProperty(value, EdmType.INT64)  # a chain is milliseconds: the default would be 32 bits
+        case tuple():
+            return msgspec.json.encode(value).decode()
+        case _:
+            return value
+
+
+def _value[T: (StreamState, Mark)](entity: Mapping[str, Any], form: type[T]) -> T:
+    stream = entity.get("stream") or f"{entity.get('PartitionKey')}/{entity.get('RowKey')}"
+    version = entity.get("v")
+    if version != VERSION:
+        reason = f"stream {stream} is held: a newer release wrote what is stored of it, in form {version}"
+        raise ConfigError(reason, hint=f"deploy that release again; this one reads forms up to {VERSION}")
+    try:
+        values = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
+        if "destinations" in values:
+            values["destinations"] = msgspec.json.decode(values["destinations"])
+        return msgspec.convert(values, form)
+    except (msgspec.MsgspecError, KeyError, TypeError) as why:
+        reason = f"stream {stream} is held: what is stored of it cannot be read: {why}"
+        raise ConfigError(reason, hint=f"mend the entity {entity.get('RowKey')}, or delete it") from why
