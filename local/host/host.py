@@ -1,6 +1,7 @@
 """One host process: loads the app, starts the listeners of its functions, drains them."""
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -29,6 +30,8 @@ DRAIN_S = 30.0
 """How long running invocations may take to end after SIGTERM, in seconds."""
 
 STORAGE = "AzureWebJobsStorage"
+
+_log = logging.getLogger("Host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ def _host_id(app: Path) -> str:
 
 def exit_at_once_when_told_again(*before: Callable[[], None]) -> None:
     """Let the next signal end the process without draining, after calling `before`."""
+    _log.info("The host is draining")
 
     def end() -> None:
         for call in before:

@@ -38,7 +38,6 @@ class ServiceBusOptions:
     max_concurrent_sessions: int = 8
     session_idle: timedelta = timedelta(minutes=1)
     max_auto_lock_renewal: timedelta = timedelta(minutes=5)
-    prefetch_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +170,14 @@ def _service_bus(tree: _Tree) -> ServiceBusOptions:
     if str(tree.values.get("autocompletemessages", True)).lower() != "true":
         message = f"{tree.where}: 'autoCompleteMessages' must be true: settling by the function is not supported here"
         raise HostError(message)
+    if tree.number("prefetchcount", 0, least=0):
+        message = f"{tree.where}: 'prefetchCount' must be 0: receiving ahead is not supported here"
+        raise HostError(message)
     default = ServiceBusOptions()
     return ServiceBusOptions(
         max_concurrent_sessions=tree.number("maxconcurrentsessions", default.max_concurrent_sessions, least=1),
         session_idle=tree.span("sessionidletimeout", default.session_idle),
         max_auto_lock_renewal=tree.span("maxautolockrenewalduration", default.max_auto_lock_renewal),
-        prefetch_count=tree.number("prefetchcount", 0, least=0),
     )
 
 

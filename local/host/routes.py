@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 _PARAMETER = re.compile(
-    r"\{(?P<star>\*{0,2})(?P<name>\w+)(?P<constraints>(?::(?:[^{}]|\{\d+(?:,\d*)?\})+)?)(?P<optional>\??)\}"
+    r"\{(?P<star>\*{0,2})(?P<name>\w+)(?P<constraints>(?::(?:[^{}]|\{\d+(?:,\d*)?\})+?)*)(?P<optional>\??)\}"
 )
 _SIMPLE = {
     "int": r"[-+]?\d{1,10}",

@@ -6,7 +6,7 @@ Source: https://github.com/Azure/azure-webjobs-sdk-extensions, TimerListener.cs 
 import asyncio
 import json
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -61,12 +61,13 @@ def start_plan(stored: Status | None, schedule: Schedule, now: datetime) -> Stat
     """
     if stored is None:
         return Status(None, _next(schedule, now), now)
-    expected = _next(schedule, stored.last or stored.updated)
+    base = stored.last or stored.updated
+    expected = _next(schedule, base)
     if expected == stored.next:
         return None
     if now > expected:
-        return Status(stored.last, _next(schedule, now), now)
-    return replace(stored, next=expected)
+        expected, base = _next(schedule, now), now
+    return Status(None, expected, base)
 
 
 class Timer:

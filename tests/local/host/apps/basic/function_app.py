@@ -20,8 +20,8 @@ def note(**fact: object) -> None:
 
 @app.timer_trigger(arg_name="timer", schedule="%TICK_SCHEDULE%")
 async def tick(timer: func.TimerRequest, context: func.Context) -> None:
-    note(tick="start", past_due=timer.past_due, status=timer.schedule_status)
-    logging.info("ticking")
+    note(tick="start", past_due=timer.past_due, status=timer.schedule_status)  # type: ignore[attr-defined]
+    logging.getLogger("app").info("ticking")
     await asyncio.sleep(float(os.environ.get("TICK_S", "0")))
     note(tick="end")
 
