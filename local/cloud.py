@@ -30,6 +30,7 @@ PORTS: Mapping[str, Mapping[str, int]] = {
 HOST_SETTINGS = {"INGEST_QUEUE": "ingest-queue", "CAPTURE_SCHEDULE": "* * * * * *"}
 """App settings of the functions host where nothing else is said: here capture looks every second."""
 
+ENDPOINTS = "endpoints.json"
 _RESTART_S = 0.5
 _MAX_RESTART_S = 10.0
 _log = logging.getLogger(__name__)
@@ -56,11 +57,15 @@ class Cloud:
         """Return the parts, in the order in which they start."""
         return [self._parts[name] for name in PORTS if name in self._parts]
 
-    async def launch(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a part; PartError when it does not become healthy."""
-        part = PartProcess(name, arguments, environment, self.directory / f"{name}.log", self._session)
-        self._parts[name] = part
-        await part.start()
+    async def launch(self, arguments: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
+        """Start parts side by side, each with its arguments; PartError when one does not become healthy."""
+        for name, options in arguments.items():
+            log = self.directory / f"{name}.log"
+            self._parts[name] = PartProcess(name, options, environment, log, self._session)
+        outcomes = await asyncio.gather(*(self._parts[name].start() for name in arguments), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def stop(self) -> None:
         """Stop every part: first the host, that it can finish what it works on, then all it talks to."""
@@ -72,9 +77,9 @@ class Cloud:
     def publish(self) -> None:
         """Write `endpoints.json`: the settings, and pid and control address of each part under `parts`."""
         parts = {part.name: {"pid": part.pid, "control": part.control} for part in self.parts()}
-        written = self.directory / "endpoints.json.new"
+        written = self.directory / f"{ENDPOINTS}.new"
         written.write_text(json.dumps({**self.settings, "parts": parts}, indent=2) + "\n")
-        written.replace(self.directory / "endpoints.json")
+        written.replace(self.directory / ENDPOINTS)
 
     async def revive(self, part: PartProcess) -> None:
         """Start a part again whenever it dies, after a pause that doubles while it keeps dying."""
@@ -85,14 +90,16 @@ class Cloud:
             await part.died.wait()
             lasted = loop.time() - started > _MAX_RESTART_S
             pause = _RESTART_S if lasted else min(max(2 * pause, _RESTART_S), _MAX_RESTART_S)
-            _log.warning("%s died, starting it again in %s s, see %s", part.name, pause, part.log)
+            _log.warning("%s died, starting it again in %s s; its log: %s", part.name, pause, part.log)
             await asyncio.sleep(pause)
             try:
                 await part.restart()
-                self.publish()
             except PartError as why:
                 _log.error("%s", why)
                 part.died.set()
+            else:
+                self.publish()
+                _log.warning("%s runs again, pid %d", part.name, part.pid)
 
 
 @asynccontextmanager
@@ -118,7 +125,7 @@ async def running(
         revive: start a part again when it dies.
 
     Raises:
-        ExceptionGroup: of PartError, for each part that did not become healthy.
+        PartError: a part did not become healthy.
         OSError: a fixed port is taken.
     """
     wanted = set(parts)
@@ -126,6 +133,7 @@ async def running(
         message = f"no such part: {', '.join(sorted(unknown))}"
         raise ValueError(message)
     directory = _folder(directory)
+    environment = environment or {}
     async with AsyncExitStack() as stack:
         arguments = {
             name: [
@@ -137,19 +145,21 @@ async def running(
         }
         cloud = Cloud(directory, await stack.enter_async_context(ClientSession()))
         stack.push_async_callback(cloud.stop)
-        async with asyncio.TaskGroup() as starting:
-            for name in wanted - {"host"}:
-                starting.create_task(cloud.launch(name, arguments[name], environment or {}))
+        await cloud.launch({name: arguments[name] for name in wanted - {"host"}}, environment)
         if "host" in wanted:
-            settings = {**HOST_SETTINGS, **cloud.settings, **(environment or {})}
-            await cloud.launch("host", arguments["host"], settings)
+            settings = {**HOST_SETTINGS, **cloud.settings, **environment}
+            await cloud.launch({"host": arguments["host"]}, settings)
+        stack.callback((directory / ENDPOINTS).unlink, missing_ok=True)
         cloud.publish()
-        stack.callback((directory / "endpoints.json").unlink, missing_ok=True)
         if revive:
-            keepers = await stack.enter_async_context(asyncio.TaskGroup())
             for part in cloud.parts():
-                stack.callback(keepers.create_task(cloud.revive(part)).cancel)
+                stack.push_async_callback(_end, asyncio.create_task(cloud.revive(part)))
         yield cloud
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _folder(directory: Path) -> Path:
@@ -172,5 +182,7 @@ def _data(name: str, directory: Path, entities: Mapping[str, Any] | None) -> Seq
             file = directory / "Config.json"
             file.write_text(json.dumps(entities or config(), indent=2) + "\n")
             return ["--config", str(file)]
+        case "host":
+            return ["--mode", "flex", "--instance", "local"]
         case _:
             return []

@@ -15,7 +15,7 @@ from aiohttp import ClientError, ClientSession
 
 ROOT = Path(__file__).parents[1]
 READY_S = 60.0
-STOP_S = 20.0
+STOP_S = 60.0  # the host drains for up to 40 s
 POLL_S = 0.02
 TAIL_LINES = 30
 

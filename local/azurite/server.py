@@ -12,6 +12,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[1] / "node_modules/azurite/dist/src/azurite.js"
 START_S = 30.0
 STOP_S = 10.0
+LOCK_S = 15.0
 POLL_S = 0.05
 SERVICES = ("blob", "queue", "table")
 
@@ -111,7 +112,7 @@ async def _listening(process: Process) -> dict[str, int]:
 async def _lock(data: Path) -> int:
     """Return a descriptor that locks the folder; an Azurite that is still saving there holds it until it is done."""
     lock = os.open(data / ".lock", os.O_RDWR | os.O_CREAT)
-    deadline = time.monotonic() + STOP_S
+    deadline = time.monotonic() + LOCK_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

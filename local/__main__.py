@@ -1,0 +1,93 @@
+"""`python -m local`: the whole local cloud until Ctrl-C."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from local.cloud import PORTS, Cloud, running
+from local.process import ROOT, PartError
+
+
+def main() -> None:
+    """Run the local cloud; exit code 0 after Ctrl-C or SIGTERM, 1 when a part did not start, 2 for bad settings."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    sys.exit(asyncio.run(_run(_arguments())))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--only", default=",".join(PORTS), help="start these parts alone, separated by commas")
+    parser.add_argument(
+        "--directory", type=Path, default=ROOT / ".local", help="where data, logs and endpoints.json are"
+    )
+    parser.add_argument("--fixed-ports", action="store_true", help="use the ports these servers usually have")
+    for part, ports in PORTS.items():
+        for option, usual in ports.items():
+            parser.add_argument(_port(part, option), type=int, metavar="PORT", help=f"port of {part}, usually {usual}")
+    return parser.parse_args()
+
+
+def _port(part: str, option: str) -> str:
+    return f"--{part}-{option}" if option == "port" else f"--{option}"
+
+
+def _ports(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
+    chosen: dict[str, dict[str, int]] = {}
+    for part, ports in PORTS.items():
+        for option, usual in ports.items():
+            given = getattr(arguments, _port(part, option).removeprefix("--").replace("-", "_"))
+            chosen.setdefault(part, {})[option] = given or (usual if arguments.fixed_ports else 0)
+    return chosen
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    stopping = _cancel_on_signal()
+    try:
+        async with running(
+            [name for name in arguments.only.split(",") if name],
+            arguments.directory,
+            ports=_ports(arguments),
+            revive=True,
+        ) as cloud:
+            _announce(cloud)
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+    except (PartError, OSError, ValueError) as why:
+        print(f"error: {why}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _cancel_on_signal() -> asyncio.Event:
+    """Let the first SIGINT or SIGTERM cancel this task and set the event; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, signal.SIG_DFL)  # the parts end when they see their parent gone
+        stopping.set()
+        if task is not None:
+            task.cancel()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop)
+    return stopping
+
+
+def _announce(cloud: Cloud) -> None:
+    for part in cloud.parts():
+        for name, value in part.settings.items():
+            print(f"{name:<20} pid {part.pid:<7} {value}")
+    print(f"Settings and logs are in {cloud.directory}. Ctrl-C stops everything.", flush=True)
+
+
+if __name__ == "__main__":
+    main()
