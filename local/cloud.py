@@ -30,6 +30,9 @@ PORTS: Mapping[str, Mapping[str, int]] = {
 HOST_SETTINGS = {"INGEST_QUEUE": "ingest-queue", "CAPTURE_SCHEDULE": "* * * * * *"}
 """App settings of the functions host where nothing else is said: here capture looks every second."""
 
+BROKER_KEY = "SAS_KEY_VALUE"
+"""The key that Microsoft's emulator has: clients need no new settings when the broker starts again."""
+
 ENDPOINTS = "endpoints.json"
 _RESTART_S = 0.5
 _MAX_RESTART_S = 10.0
@@ -181,7 +184,7 @@ def _data(name: str, directory: Path, entities: Mapping[str, Any] | None) -> Seq
         case "broker":
             file = directory / "Config.json"
             file.write_text(json.dumps(entities or config(), indent=2) + "\n")
-            return ["--config", str(file)]
+            return ["--config", str(file), "--key", BROKER_KEY]
         case "host":
             return ["--mode", "flex", "--instance", "local"]
         case _:
