@@ -1,0 +1,270 @@
+"""The ODBC driver: found, connected in threads of its own, its errors told by the server's numbers."""
+
+import asyncio
+import codecs
+import contextlib
+import math
+import platform
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import ConfigError, SluiceError, TransientError
+from shared.settings.model import SqlServerSettings
+from shared.sources.sqlserver import queries
+from shared.sources.sqlserver.values import OUTPUT_CONVERTERS
+
+try:
+    import pyodbc  # type: ignore[import-not-found]  # its stub is not marked as typed
+except ImportError as missing:  # it needs libodbc.so.2, which is no Python package
+    _MISSING = str(missing)
+else:
+    _MISSING = ""
+    pyodbc.pooling = False  # a pool of the driver manager's would share connections between identities
+
+DRIVERS: Final = ("ODBC Driver 18 for SQL Server", "ODBC Driver 17 for SQL Server")
+LOGIN_TIMEOUT_S: Final = 15.0
+RETRY_THROTTLED_S: Final = 10.0
+"""Azure SQL asks for ten seconds when it throttles."""
+
+_INSTALL = (
+    "install msodbcsql18 and unixodbc: https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
+)
+_NUMBER = re.compile(r"\((-?\d+)\) \(SQL\w+\)")
+_PREFIX = re.compile(r"^(\[[^\]]*\]\s*)+")
+_USER = re.compile(r"(?:^|;)\s*uid\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^;]*))", re.IGNORECASE)
+
+_ANY_UTF_16 = "utf_16_le_any"
+_GONE = frozenset({207, 208})
+_LOGIN = frozenset({4060, 18452, 18456, 18486, 18487, 18488, 40532, 40615})
+_NO_USER = 916
+_PERMISSION = frozenset({229, 230, 262, 297, 300, 15247})
+_THROTTLED = frozenset({10928, 10929, 40501, 49918, 49919, 49920})
+_BUSY = frozenset({1204, 1205, 1222, 3960, 615, 926, 4221, 40143, 40166, 40197, 40540, 40613, 42108, 42109})
+_LOST_STATES = ("08", "HYT00", "HYT01", "IMC0")
+_DRIVER_STATES = ("IM002", "IM003")
+
+
+def _codec(name: str) -> codecs.CodecInfo | None:
+    if name != _ANY_UTF_16:
+        return None
+    encode = partial(codecs.utf_16_le_encode, errors="surrogatepass")
+    return codecs.CodecInfo(encode, lambda raw, _errors="": codecs.utf_16_le_decode(raw, "surrogatepass", True))
+
+
+codecs.register(_codec)
+
+
+class GoneError(ConfigError):
+    """A table or column that the statement names does not exist (207, 208): what is known of it is out of date."""
+
+
+class Session:
+    """One connection to the database, used by one thread."""
+
+    def __init__(self, connection: "pyodbc.Connection", user: str) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._user = user
+        self.described: Sequence[tuple[Any, ...]] = ()
+        self.is_lost = False
+
+    def rows(self, sql: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        """Execute one statement and return its rows, if it has any; `described` then has its columns.
+
+        Raises:
+            GoneError: a table or column does not exist.
+            ConfigError: the server refuses the login or the permission.
+            TransientError: anything else.
+        """
+        try:
+            try:
+                return self._fetch(sql, parameters)
+            except UnicodeDecodeError:  # an unpaired surrogate, which nvarchar can hold: rare, and slower to let pass
+                self._decode(_ANY_UTF_16)
+                return self._fetch(sql, parameters)
+        except pyodbc.Error as why:
+            error = told(why, self._user)
+            self.is_lost = _is_lost(why)
+            raise error from why
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> Sequence[Sequence[Any]]:
+        self._cursor.execute(sql, *parameters)
+        self.described = self._cursor.description or ()
+        return self._cursor.fetchall() if self.described else ()
+
+    def _decode(self, encoding: str) -> None:
+        self._cursor.close()
+        for odbc_type in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
+            self._connection.setdecoding(odbc_type, encoding=encoding, ctype=pyodbc.SQL_WCHAR)
+        self._cursor = self._connection.cursor()
+
+    def cancel(self) -> None:
+        """Stop the statement that runs in another thread."""
+        with contextlib.suppress(pyodbc.Error):
+            self._cursor.cancel()
+
+    def close(self) -> None:
+        """Close the connection; quiet about one that is lost."""
+        with contextlib.suppress(pyodbc.Error):
+            self._connection.close()
+
+
+class Odbc:
+    """The connections of one source: as many threads, each with a session of its own that is opened when needed."""
+
+    def __init__(self, settings: SqlServerSettings, driver: str) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._threads = ThreadPoolExecutor(settings.connections, thread_name_prefix=f"sqlserver-{settings.name}")
+        self._mine = threading.local()
+        self._open: set[Session] = set()
+
+    async def run[T](self, work: Callable[[Session], T]) -> T:
+        """Do `work` in a thread with its session; a session whose connection was lost is replaced next time.
+
+        Raises:
+            ConfigError: the server refuses the login.
+            TransientError: the server cannot be reached.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+
+    async def close(self) -> None:
+        """Stop what is running, and close every connection; idempotent."""
+        for session in tuple(self._open):
+            session.cancel()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        for session in self._open:
+            session.close()
+        self._open.clear()
+
+    def _work[T](self, work: Callable[[Session], T]) -> T:
+        session: Session | None = getattr(self._mine, "session", None)
+        if session is None:
+            session = self._mine.session = self._connect()
+            self._open.add(session)
+        try:
+            return work(session)
+        finally:
+            if session.is_lost:
+                self._mine.session = None
+                self._open.discard(session)
+                session.close()
+
+    def _connect(self) -> Session:
+        settings = self._settings
+        text = f"Driver={{{self._driver}}};{settings.odbc}"
+        user = user_of(settings.odbc)
+        try:
+            connection = pyodbc.connect(
+                text, autocommit=True, timeout=math.ceil(min(settings.query_timeout_s, LOGIN_TIMEOUT_S))
+            )
+        except pyodbc.Error as why:
+            raise told(why, user) from why
+        connection.timeout = math.ceil(settings.query_timeout_s)
+        for odbc_type, convert in OUTPUT_CONVERTERS.items():
+            connection.add_output_converter(odbc_type, convert)
+        session = Session(connection, user)
+        try:
+            session.rows(queries.SESSION)
+        except SluiceError:
+            session.close()
+            raise
+        return session
+
+
+def find_driver() -> str:
+    """Return the name or path of Microsoft's ODBC driver: 18, else 17, else that of the package `mssql-python-odbc`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if _MISSING:
+        msg = f"pyodbc cannot be loaded: {_MISSING}"
+        raise ConfigError(msg, hint=_INSTALL)
+    installed = pyodbc.drivers()
+    for name in DRIVERS:
+        if name in installed:
+            return name
+    bundled = _bundled_driver()
+    if bundled is None:
+        msg = "there is no ODBC driver for SQL Server"
+        raise ConfigError(msg, value=", ".join(installed), hint=_INSTALL)
+    return bundled
+
+
+def user_of(odbc: str) -> str:
+    """Return the user that a connection string names; a placeholder for an identity that it does not name."""
+    found = _USER.search(odbc)
+    if found is None:
+        return "<the app's identity>"
+    braced, plain = found.groups()
+    return braced.replace("}}", "}") if braced is not None else plain.strip()
+
+
+def told(error: "pyodbc.Error", user: str) -> SluiceError:
+    """Return our error for the driver's, by the server's number first: many states are all 42000.
+
+    Source:
+        https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues
+    """
+    number = number_of(error)
+    said = _PREFIX.sub("", str(error.args[-1] if error.args else error)).strip()
+    if number in _GONE:
+        return GoneError(said, hint="re-create the capture instance, or correct the table's name")
+    hint = _remedy(_state(error), number, user)
+    if hint:
+        return ConfigError(said, hint=hint)
+    if number in _BUSY or number in _THROTTLED:
+        return TransientError(said, retry_after=RETRY_THROTTLED_S if number in _THROTTLED else None)
+    if "certificate verify failed" in said:
+        hint = "trust the server's certificate; for local use only: TrustServerCertificate=yes"
+    elif _is_lost(error):
+        return TransientError(said, hint="is the server running, and reachable from here?")
+    return TransientError(said, lasting=True, hint=hint)
+
+
+def number_of(error: "pyodbc.Error") -> int | None:
+    """Return the server's number of an error, which the driver puts into the text: `… (313) (SQLExecDirectW)`."""
+    found = _NUMBER.search(str(error.args[-1] if error.args else ""))
+    return int(found.group(1)) if found else None
+
+
+def _remedy(state: str, number: int | None, user: str) -> str:
+    """Return what the operator has to do about an error that does not go away; "" for one that may."""
+    if number == _NO_USER:
+        return f"CREATE USER {queries.quoted(user)} FOR LOGIN {queries.quoted(user)}; {queries.grant_changes(user)}"
+    if number in _PERMISSION:
+        return queries.grant_changes(user)
+    if number in _LOGIN or state == "28000":
+        return "check user, password and database of the connection string, and the server's firewall"
+    return _INSTALL if state in _DRIVER_STATES else ""
+
+
+def _state(error: "pyodbc.Error") -> str:
+    return str(error.args[0]) if error.args else ""
+
+
+def _is_lost(error: "pyodbc.Error") -> bool:
+    """Whether the connection cannot be used again, or should not be: HYT00 may have left a statement behind."""
+    return _state(error).startswith(_LOST_STATES)
+
+
+def _bundled_driver() -> str | None:
+    try:
+        libraries = Path(str(resources.files("mssql_python_odbc"))) / "libs"
+    except ModuleNotFoundError:
+        return None
+    system, machine = platform.system(), platform.machine()
+    patterns = {
+        "Linux": f"linux/*/{machine}/lib/libmsodbcsql-*.so*",
+        "Darwin": f"macos/{machine}/lib/libmsodbcsql*.dylib",
+        "Windows": "windows/*/msodbcsql*.dll",
+    }
+    found = sorted(libraries.glob(patterns.get(system, "")), key=lambda path: ("debian" not in str(path), str(path)))
+    return str(found[0]) if found else None
