@@ -1,1 +1,5 @@
-"""Configuration: what `sluice.hcl` and the app settings say, checked as a whole."""
+"""What the configuration says: `load` reads the file and the app settings, `model` holds the values."""
+
+from shared.settings.load import load
+
+__all__ = ["load"]

@@ -1,6 +1,6 @@
 """What a configuration says, once it is known to be right: frozen values, durations in seconds, sizes in bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -23,7 +23,7 @@ class SqlServerSettings:
     """
 
     name: str
-    odbc: str
+    odbc: str = field(repr=False)
     database: str
     server: str
     tables: tuple[TableSettings, ...]
@@ -34,13 +34,17 @@ class SqlServerSettings:
     deadline_s: float = 120.0
     page: int = 5_000
     retention_s: float | None = None
+    kind: str = "sqlserver"
 
 
 @dataclass(frozen=True, slots=True)
 class AzureSettings:
-    """How to reach one Azure service: by connection string (local use), or by host name or account and identity."""
+    """How to reach one Azure service: by connection string (local use), or by host name or account and identity.
 
-    connection_string: str = ""
+    Without a connection string and an address nothing is configured.
+    """
+
+    connection_string: str = field(default="", repr=False)
     address: str = ""
     client_id: str = ""
 
