@@ -81,6 +81,7 @@ class StoreSuite:
             not_before=moment,
             repairs=1,
             parks=4,
+            repaired=6,
             interval_s=0.5,
             anchor=moment.replace(microsecond=0),
             moved_at=moment,

@@ -5,12 +5,14 @@ Azure Storage is Azurite on this machine; with SLUICE_TEST_STORAGE set to a conn
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,8 +23,8 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from shared import naming
 from shared.clock import ManualClock
-from shared.errors import TransientError
-from shared.events import Stream
+from shared.errors import LeaseError, StaleError, TransientError
+from shared.events import Mark, Saved, Stream
 from shared.ports import Lease
 from shared.settings.model import AzureSettings
 from shared.stores.azure.account import AzureAccount
@@ -37,7 +39,7 @@ from shared.stores.memory import (
     MemoryMarkStore,
     MemoryStateStore,
 )
-from tests.conformance.store_suite import LEASE_S, Account, Process, StoreSuite
+from tests.conformance.store_suite import LEASE_S, Account, Process, StoreSuite, saved, state, streams_in
 
 LIVE = os.environ.get("SLUICE_TEST_STORAGE", "")
 
@@ -140,9 +142,16 @@ class InAzure:
         async with self.http.post(f"{self.control}/faults", json=fault) as answer:
             assert answer.status == 200, await answer.text()
 
-    async def state(self) -> dict[str, list[dict[str, object]]]:
+    async def state(self) -> dict[str, Any]:
         async with self.http.get(f"{self.control}/state") as answer:
             return dict(await answer.json())
+
+    async def counted(self, call: Callable[[], Awaitable[object]]) -> dict[str, int]:
+        """Return how many requests of which service a call makes."""
+        await self.fault({"reset_counts": True})
+        await call()
+        counts = (await self.state())["counts"]
+        return {service: count for service, count in counts.items() if count}
 
     async def close(self) -> None:
         for account in self.accounts:
@@ -187,3 +196,94 @@ def account(request: pytest.FixtureRequest) -> Account:
 
 class TestStores(StoreSuite):
     """All promises, by every kind."""
+
+
+@pytest.fixture
+def local_azure(in_azure: InAzure) -> InAzure:
+    if LIVE:
+        pytest.skip("needs Azurite behind its proxy: unset SLUICE_TEST_STORAGE")
+    return in_azure
+
+
+async def test_an_idle_tick_costs_one_renewal_and_one_look_at_the_control_entity(local_azure: InAzure) -> None:
+    process, lease = local_azure.process(), local_azure.lease("shard-0")
+    await lease.hold()
+    await process.control.touch()
+
+    async def tick() -> None:
+        assert not await lease.hold()
+        await process.control.version()
+
+    assert await local_azure.counted(tick) == {"blob": 1, "table": 1}
+
+
+async def test_each_call_is_one_request(local_azure: InAzure) -> None:
+    process = local_azure.process()
+    streams = streams_in(3)[:100]
+    states = await process.states.save([Saved(state(stream)) for stream in streams])
+    mark = await process.marks.write(streams[0], "servicebus", Saved(Mark(1)))
+    updates = [Saved(state(each.value.stream, "1"), each.etag) for each in states if isinstance(each, Saved)]
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: process.states.load(3),
+        lambda: process.states.find(streams[0]),
+        lambda: process.states.save(updates),
+        lambda: process.marks.read(streams[0], "servicebus"),
+        lambda: process.marks.write(streams[0], "servicebus", Saved(Mark(2), mark.etag)),
+        process.control.touch,
+    ]
+    for call in calls:
+        assert await local_azure.counted(call) == {"table": 1}
+
+
+async def test_a_table_that_is_deleted_under_us_is_created_again(in_azure: InAzure) -> None:
+    process = in_azure.process()
+    first = await saved(process, state())
+    async with TableServiceClient.from_connection_string(in_azure.connection_string) as service:
+        await service.delete_table(in_azure.table)
+    (outcome,) = await process.states.save([Saved(state(position="1"), first.etag)])
+    assert isinstance(outcome, StaleError)
+    await saved(process, state(position="1"))
+
+
+@pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning:azure.data.tables._error")
+async def test_who_is_not_let_in_waits_and_says_which_role_is_missing(local_azure: InAzure) -> None:
+    wrong = local_azure.connection_string.replace("Eby8", "Xby8")
+    account = AzureAccount(AzureSettings(connection_string=wrong))
+    states, claims = AzureStateStore(account, local_azure.table), AzureClaimStore(account, local_azure.claims)
+    with pytest.raises(TransientError, match="Storage Table Data Contributor") as table:
+        await states.load(0)
+    with pytest.raises(TransientError, match="Storage Blob Data Contributor") as blob:
+        await claims.put("abc.0.1", b"one")
+    with pytest.raises(TransientError, match="Storage Blob Data Contributor"):
+        await AzureLease(account, local_azure.leases, "shard-0", local_azure.clock).hold()
+    assert table.value.lasting
+    assert blob.value.lasting
+    await account.close()
+    await local_azure.process().states.load(0)
+
+
+async def test_busy_storage_is_a_matter_of_waiting(local_azure: InAzure) -> None:
+    process = local_azure.process()
+    await process.states.load(0)
+    await local_azure.fault({"fail": {"match": local_azure.table, "status": 503}})
+    with pytest.raises(TransientError, match="503 ServerBusy") as raised:
+        await process.states.load(0)
+    assert not raised.value.lasting
+    await process.states.load(0)
+
+
+async def test_a_record_that_cannot_be_read_is_logged_once(in_azure: InAzure, caplog: pytest.LogCaptureFixture) -> None:
+    process, (stream, *_) = in_azure.process(), streams_in(3)
+    await saved(process, state(stream))
+    await in_azure.write_newer(stream)
+    with caplog.at_level(logging.ERROR, "sluice.stores"):
+        for _ in range(3):
+            assert list(await process.states.load(3)) == []
+    assert [vars(record)["stream"] for record in caplog.records] == [stream]
+
+
+async def test_two_processes_that_both_find_no_lease_end_up_with_one_holder(in_azure: InAzure) -> None:
+    leases = [in_azure.lease("shard-0") for _ in range(4)]
+    results = await asyncio.gather(*(lease.hold() for lease in leases), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["LeaseError"] * 3 + ["bool"]
+    assert all(isinstance(result, bool | LeaseError) for result in results)

@@ -23,7 +23,7 @@ TABLE_ROLE = "Storage Table Data Contributor"
 BLOB_ROLE = "Storage Blob Data Contributor"
 
 CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 10.0
 BLOCK_BYTES = 1 << 20
 """A larger body goes in blocks: the HTTP client warns that more at once holds up the event loop."""
 
@@ -33,8 +33,8 @@ _SERVICES = ("blob", "dfs", "file", "queue", "table", "web")
 class AzureAccount:
     """One storage account, reached over one HTTP session; everything below is opened when it is first used.
 
-    The SDK tries a request twice at most, for the sake of a kept connection that the server has closed: waiting and
-    trying again is for whoever called.
+    The SDK sends a request again once, at once, when its connection broke, as a kept one does that the server closed
+    meanwhile: waiting and trying again is for whoever called.
     """
 
     def __init__(self, settings: AzureSettings) -> None:
@@ -111,14 +111,14 @@ class AzureAccount:
         return self._container_clients[name]
 
     def _open_tables(self) -> TableServiceClient:
-        options = self._options(retry_total=1)
+        options = self._options(retry_total=1, retry_status=0)
         if self._settings.connection_string:
             with _readable_connection_string():
                 return TableServiceClient.from_connection_string(self._settings.connection_string, **options)
         return TableServiceClient(self._endpoint("table"), credential=self._sign_in(), **options)
 
     def _open_blobs(self) -> BlobServiceClient:
-        once_more = LinearRetry(backoff=0, retry_total=1, random_jitter_range=0)
+        once_more = LinearRetry(backoff=0, retry_total=1, random_jitter_range=0, retry_status=0)
         sizes = {"max_single_put_size": BLOCK_BYTES, "max_block_size": BLOCK_BYTES}
         options = self._options(retry_policy=once_more, **sizes)
         if self._settings.connection_string:

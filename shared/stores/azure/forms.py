@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from azure.data.tables import EdmType, EntityProperty
@@ -45,7 +45,7 @@ def state_entity(state: Saved[StreamState], writer: str) -> Entity:
 
 def mark_entity(stream: Stream, destination: str, mark: Saved[Mark], writer: str) -> Entity:
     """Return the form of a mark; `writer` tells whose write it is, and which."""
-    return _entity(mark_key(stream, destination), mark, writer) | {"stream": stream, "destination": destination}
+    return _entity(mark_key(stream, destination), mark, writer, stream=stream, destination=destination)
 
 
 def state_of(entity: Mapping[str, Any]) -> StreamState:
@@ -66,11 +66,11 @@ def mark_of(entity: Mapping[str, Any]) -> Mark:
     return _value(entity, Mark)
 
 
-def _entity(key: tuple[str, str], saved: Saved[StreamState] | Saved[Mark], writer: str) -> Entity:
+def _entity(key: tuple[str, str], saved: Saved[StreamState] | Saved[Mark], writer: str, **of: str) -> Entity:
     fields = msgspec.to_builtins(saved.value, builtin_types=(datetime,))
     values = {name: _stored(value) for name, value in fields.items() if value is not None}
-    nonce = hashlib.sha256(f"{writer} {saved!r}".encode()).hexdigest()[:32]
-    return {"PartitionKey": key[0], "RowKey": key[1], "v": VERSION, "writer": nonce, **values}
+    nonce = hashlib.sha256(msgspec.json.encode((writer, saved.etag, fields))).hexdigest()[:32]
+    return {"PartitionKey": key[0], "RowKey": key[1], "v": VERSION, "writer": nonce, **of, **values}
 
 
 def _stored(value: object) -> object:
@@ -88,14 +88,15 @@ def _stored(value: object) -> object:
 def _value[T: (StreamState, Mark)](entity: Mapping[str, Any], form: type[T]) -> T:
     stream = entity.get("stream") or f"{entity.get('PartitionKey')}/{entity.get('RowKey')}"
     version = entity.get("v")
-    if version != VERSION:
+    if isinstance(version, int) and version > VERSION:
         reason = f"stream {stream} is held: a newer release wrote what is stored of it, in form {version}"
         raise ConfigError(reason, hint=f"deploy that release again; this one reads forms up to {VERSION}")
     try:
+        msgspec.convert(version, Literal[1])
         values = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
         if "destinations" in values:
             values["destinations"] = msgspec.json.decode(values["destinations"])
         return msgspec.convert(values, form)
-    except (msgspec.MsgspecError, KeyError, TypeError) as why:
+    except (msgspec.MsgspecError, TypeError) as why:
         reason = f"stream {stream} is held: what is stored of it cannot be read: {why}"
         raise ConfigError(reason, hint=f"mend the entity {entity.get('RowKey')}, or delete it") from why
