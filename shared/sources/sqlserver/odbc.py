@@ -9,7 +9,6 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -50,14 +49,15 @@ _LOST_STATES = ("08", "HYT00", "HYT01", "IMC0")
 _DRIVER_STATES = ("IM002", "IM003")
 
 
-def _codec(name: str) -> codecs.CodecInfo | None:
-    if name != _ANY_UTF_16:
-        return None
-    encode = partial(codecs.utf_16_le_encode, errors="surrogatepass")
-    return codecs.CodecInfo(encode, lambda raw, _errors="": codecs.utf_16_le_decode(raw, "surrogatepass", True))
+def _decode_any(raw: Any, _errors: str = "") -> tuple[str, int]:
+    return bytes(raw).decode("utf-16-le", "surrogatepass"), len(raw)
 
 
-codecs.register(_codec)
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    return codecs.CodecInfo(codecs.utf_16_le_encode, _decode_any) if name == _ANY_UTF_16 else None
+
+
+codecs.register(_find_codec)
 
 
 class GoneError(ConfigError):
