@@ -302,6 +302,8 @@ class StoreSuite:
         assert not await lease.hold()
 
     async def test_a_lease_that_was_taken_away_is_taken_again_by_one(self, account: Account) -> None:
+        if not account.faults:
+            pytest.skip("the service takes half a minute to delete a container: unset SLUICE_TEST_STORAGE")
         one, other = account.lease("shard-0"), account.lease("shard-0")
         await one.hold()
         await account.delete_leases()

@@ -235,11 +235,11 @@ async def test_each_call_is_one_request(local_azure: InAzure) -> None:
         assert await local_azure.counted(call) == {"table": 1}
 
 
-async def test_a_table_that_is_deleted_under_us_is_created_again(in_azure: InAzure) -> None:
-    process = in_azure.process()
+async def test_a_table_that_is_deleted_under_us_is_created_again(local_azure: InAzure) -> None:
+    process = local_azure.process()
     first = await saved(process, state())
-    async with TableServiceClient.from_connection_string(in_azure.connection_string) as service:
-        await service.delete_table(in_azure.table)
+    async with TableServiceClient.from_connection_string(local_azure.connection_string) as service:
+        await service.delete_table(local_azure.table)
     (outcome,) = await process.states.save([Saved(state(position="1"), first.etag)])
     assert isinstance(outcome, StaleError)
     await saved(process, state(position="1"))

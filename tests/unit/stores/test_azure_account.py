@@ -36,6 +36,17 @@ def test_every_service_is_found_from_the_account_or_from_one_of_its_hosts(addres
     assert AzureAccount(AzureSettings(address=address))._endpoint("table") == table
 
 
+async def test_both_services_share_one_identity_and_one_connection_pool() -> None:
+    account = AzureAccount(AzureSettings(address="mystate", client_id="00000000-0000-0000-0000-000000000001"))
+    table, container = account._table("sluice"), account._container("claims")
+    assert table.url == "https://mystate.table.core.windows.net"
+    assert container.url == "https://mystate.blob.core.windows.net/claims"
+    assert table.credential is container.credential is account._credential
+    assert account._table("sluice") is table
+    await account.close()
+    await account.close()
+
+
 @pytest.mark.parametrize("address", ["", "https://", "mystate.example.com", "mystate.blob"])
 async def test_an_address_of_something_else_is_refused(address: str) -> None:
     account = AzureAccount(AzureSettings(address=address))
