@@ -19,7 +19,7 @@ from shared.sources.sqlserver import queries
 from shared.sources.sqlserver.values import OUTPUT_CONVERTERS
 
 try:
-    import pyodbc  # type: ignore[import-not-found]  # its stub is not marked as typed
+    import pyodbc
 except ImportError as missing:  # it needs libodbc.so.2, which is no Python package
     _MISSING = str(missing)
 else:

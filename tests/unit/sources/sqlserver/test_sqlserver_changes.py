@@ -1,9 +1,11 @@
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import Stream
+from shared.events import ChangeEvent, Stream
 from shared.sources.sqlserver.changes import Changes, whole_groups
 from shared.sources.sqlserver.values import Column
 
@@ -14,19 +16,27 @@ NOTE = Column("Note", 4, "ntext", 16)
 AGE = Column("Age", 5, "int", 4, computed=True)
 
 
-def lsn(number):
+def lsn(number: int) -> bytes:
     return number.to_bytes(10)
 
 
-def row(operation, *values, at=7, command=1, seq=3, mask=b"\xff", time="2026-11-21T08:28:06.1230000"):
+def row(
+    operation: int,
+    *values: object,
+    at: int = 7,
+    command: int = 1,
+    seq: int = 3,
+    mask: bytes = b"\xff",
+    time: str | None = "2026-11-21T08:28:06.1230000",
+) -> tuple[Any, ...]:
     return (lsn(at), command, lsn(seq), operation, mask, time, *values)
 
 
-def changes(*columns, values="typed"):
+def changes(*columns: Column, values: Literal["typed", "string"] = "typed") -> Changes:
     return Changes(PERSONS, ("ID",), columns, values)
 
 
-def events(columns, *rows):
+def events(columns: Iterable[Column], *rows: tuple[Any, ...]) -> list[ChangeEvent]:
     return changes(*columns).events(rows, timedelta(hours=1))
 
 
@@ -101,14 +111,14 @@ def test_a_large_value_set_to_null_is_null():
     (event,) = events((ID, NAME, BIO), row(3, 1, "a", "long", mask=b"\x04"), row(4, 1, "a", None, mask=b"\x04"))
 
     assert event.unavailable == ()
-    assert (event.before["Bio"], event.after["Bio"]) == ("long", None)
+    assert (event.before, event.after) == ({"ID": 1, "Name": "a", "Bio": "long"}, {"ID": 1, "Name": "a", "Bio": None})
 
 
 def test_a_large_value_that_was_recorded_although_untouched_is_that_of_both_rows():
     (event,) = events((ID, NAME, BIO), row(3, 1, "a", None, mask=b"\x02"), row(4, 1, "b", "long", mask=b"\x02"))
 
     assert event.unavailable == ()
-    assert (event.before["Bio"], event.after["Bio"]) == ("long", "long")
+    assert (event.before, event.after) == ({"ID": 1, "Name": "a", "Bio": "long"}, {"ID": 1, "Name": "b", "Bio": "long"})
 
 
 def test_a_text_value_before_a_change_was_never_recorded():
@@ -119,10 +129,11 @@ def test_a_text_value_before_a_change_was_never_recorded():
         row(1, 1, "a", "b", None, seq=4),
     )
 
-    assert (update.before, update.after["Note"]) == ({"ID": 1, "Name": "a", "Bio": "b"}, "new")
+    assert update.before == {"ID": 1, "Name": "a", "Bio": "b"}
+    assert update.after == {"ID": 1, "Name": "a", "Bio": "b", "Note": "new"}
     assert update.unavailable == ()
+    assert delete.before == {"ID": 1, "Name": "a", "Bio": "b"}
     assert delete.unavailable == ("Note",)
-    assert "Note" not in delete.before
 
 
 def test_a_computed_column_is_always_unavailable():
@@ -152,7 +163,7 @@ def test_with_string_values_everything_but_null_is_a_string():
 
 
 @st.composite
-def pages(draw):
+def pages(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     """Rows in commit order: inserts, deletes, updates, and key updates stored as delete and insert."""
     groups = draw(st.lists(st.sampled_from([(1,), (2,), (3, 4), (1, 2)]), max_size=12))
     return [row(operation, 0, seq=number) for number, group in enumerate(groups) for operation in group]
@@ -160,7 +171,8 @@ def pages(draw):
 
 @given(pages(), st.integers(1, 9))
 def test_pages_of_any_size_have_every_row_once_and_cut_no_group(rows, limit):
-    count, start, read = max(limit + 1, 3), 0, []
+    count, start = max(limit + 1, 3), 0
+    read: list[tuple[Any, ...]] = []
     while True:
         page = rows[start : start + count]
         taken = whole_groups(page, limit, more=len(page) == count)

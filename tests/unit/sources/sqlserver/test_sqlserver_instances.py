@@ -5,7 +5,7 @@ from shared.sources.sqlserver.instances import Instance, Span, in_order, is_star
 from shared.sources.sqlserver.position import after, before
 
 
-def lsn(number):
+def lsn(number: int) -> bytes:
     return number.to_bytes(10)
 
 
@@ -47,7 +47,7 @@ def test_a_fresh_instance_begins_above_everything_scanned():
 def test_the_spans_join_without_a_gap_or_an_overlap(starts, position, bound):
     instances = in_order([Instance(number, str(number), lsn(start)) for number, start in enumerate(starts)])
     place = after(lsn(position))
-    read = []
+    read: list[int] = []
     while (span := next_span(instances, place, lsn(bound))) is not None:
         assert span.instance.start_lsn <= place.start_lsn
         read += range(int.from_bytes(place.start_lsn) + 1, int.from_bytes(span.last) + 1)
