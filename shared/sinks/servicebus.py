@@ -72,6 +72,7 @@ class ServiceBusSink:
         self._encoded = amqp.supported() if encoded is None else encoded
         self._idle: OrderedDict[str, _OpenSender] = OrderedDict()
         self._open = 0
+        self._closing: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(max_senders)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -97,7 +98,8 @@ class ServiceBusSink:
     async def close(self) -> None:
         """Close all senders and the credential; idempotent. No send may be under way."""
         while self._idle:
-            await self._close_oldest()
+            self._close_oldest()
+        await asyncio.gather(*self._closing)
         await self._namespace.close()
 
     async def _limit(self, to: str) -> int:
@@ -123,7 +125,7 @@ class ServiceBusSink:
         sender = self._idle.pop(to, None)
         if sender is None:
             while self._open >= self._max_senders:
-                await self._close_oldest()
+                self._close_oldest()
             sender = await self._opened(to)
         try:
             yield sender
@@ -131,7 +133,7 @@ class ServiceBusSink:
             self._idle[to] = sender
             raise
         except BaseException:  # also a cancelled send: its delivery is still pending on the link
-            await self._discard(sender)
+            self._discard(sender)
             raise
         self._idle[to] = sender
 
@@ -146,14 +148,16 @@ class ServiceBusSink:
             raise
         return _OpenSender(sender, batch.max_size_in_bytes)
 
-    async def _close_oldest(self) -> None:
+    def _close_oldest(self) -> None:
         _, sender = self._idle.popitem(last=False)
-        await self._discard(sender)
+        self._discard(sender)
 
-    async def _discard(self, sender: "_OpenSender") -> None:
+    def _discard(self, sender: "_OpenSender") -> None:
+        """Close the sender in the background: the SDK takes up to a second for it."""
         self._open -= 1
-        with contextlib.suppress(ServiceBusError, OSError):  # a dead connection cannot be closed politely
-            await sender.sender.close()
+        closing = asyncio.create_task(_close(sender.sender))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 class QueueLook:
@@ -212,6 +216,11 @@ class _Namespace:
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+async def _close(sender: ServiceBusSender) -> None:
+    with contextlib.suppress(ServiceBusError, OSError):  # a dead connection cannot be closed politely
+        await sender.close()
 
 
 @contextlib.contextmanager

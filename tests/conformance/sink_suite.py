@@ -16,7 +16,9 @@ from shared.ports import Sink
 class Place(Protocol):
     """One kind of sink under test, and what is at its destinations."""
 
-    sink: Sink
+    @property
+    def sink(self) -> Sink: ...
+
     refuses: bool  # whether a destination can refuse a message, be missing, or drop repeats
     away: bool  # whether a destination can be taken away
 

@@ -1,42 +1,26 @@
-"""Sinks in memory, on a console and on Service Bus keep the same promises.
-
-Service Bus is the local broker; with SLUICE_TEST_SERVICEBUS set to a connection string that may manage, it is that
-namespace.
-"""
+"""Sinks in memory, on a console and on Service Bus keep the same promises."""
 
 import json
 import os
 import pkgutil
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
 import pytest
-from azure.servicebus import ServiceBusReceivedMessage
-from azure.servicebus.aio import ServiceBusClient
-from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 from shared import sinks
-from shared.settings.model import AzureSettings
 from shared.sinks.console import ConsoleSink
 from shared.sinks.memory import MemorySink, Outage
-from shared.sinks.servicebus import ServiceBusSink
+from tests.conformance import service_bus
 from tests.conformance.sink_suite import Place, SinkSuite
-
-LIVE = os.environ.get("SLUICE_TEST_SERVICEBUS", "")
-MAX_MESSAGE_BYTES = 256 * 1024
-WINDOW = timedelta(minutes=5)
 
 
 class InMemory:
     refuses = away = True
 
     def __init__(self) -> None:
-        self.sink = MemorySink(detect_duplicates=True, max_message_bytes=MAX_MESSAGE_BYTES)
+        self.sink = MemorySink(detect_duplicates=True, max_message_bytes=256 * 1024)
         self.sink.away("missing", Outage(lasting=True))
 
     async def destination(self) -> str:
@@ -81,88 +65,10 @@ class OnConsole:
             os.dup2(file.fileno(), self.out.fileno())
 
 
-class OnServiceBus:
-    """Queues of one namespace, which detect duplicates as the topics of the product do."""
-
-    refuses = True
-
-    def __init__(self, connection_string: str, control: str, *, encoded: bool) -> None:
-        self.away = bool(control)
-        self.control = control
-        self.connection_string = connection_string
-        self.connection = AzureSettings(connection_string=connection_string)
-        self.sink = ServiceBusSink(self.connection, max_message_bytes=MAX_MESSAGE_BYTES, encoded=encoded)
-        self.client = ServiceBusClient.from_connection_string(connection_string)
-        self.http = aiohttp.ClientSession()
-        self.queues: list[str] = []
-
-    async def destination(self, *, sessions: bool = False) -> str:
-        name = f"test-{uuid.uuid4().hex}"
-        self.queues.append(name)
-        if self.control:
-            properties = {
-                "RequiresDuplicateDetection": not sessions,
-                "DuplicateDetectionHistoryTimeWindow": "PT5M",
-                "RequiresSession": sessions,
-            }
-            await self.post("entities", {"Queues": [{"Name": name, "Properties": properties}]})
-            return name
-        async with ServiceBusAdministrationClient.from_connection_string(self.connection_string) as service:
-            await service.create_queue(
-                name,
-                requires_duplicate_detection=not sessions,
-                duplicate_detection_history_time_window=WINDOW,
-                requires_session=sessions,
-            )
-        return name
-
-    async def received(self, to: str) -> Sequence[tuple[str, bytes]]:
-        return [(each.message_id or "", b"".join(each.body)) for each in await self.messages(to)]
-
-    async def messages(self, to: str) -> list[ServiceBusReceivedMessage]:
-        """Return all that is in a queue without sessions, through the SDK's own decoder."""
-        found: list[ServiceBusReceivedMessage] = []
-        async with self.client.get_queue_receiver(to) as receiver:
-            while page := await receiver.peek_messages(250, sequence_number=_next(found)):
-                found += page
-        return found
-
-    async def take_away(self, to: str) -> None:
-        await self.post("faults", {"outage_s": 60})
-
-    async def bring_back(self, to: str) -> None:
-        await self.post("faults", {"outage_s": 0})
-
-    async def post(self, path: str, content: object) -> None:
-        async with self.http.post(f"{self.control}/{path}", json=content) as answer:
-            assert answer.ok, await answer.text()
-
-    async def close(self) -> None:
-        await self.sink.close()
-        await self.client.close()
-        await self.http.close()
-        if not self.control:
-            async with ServiceBusAdministrationClient.from_connection_string(self.connection_string) as service:
-                for name in self.queues:
-                    await service.delete_queue(name)
-
-
-def _next(found: Sequence[ServiceBusReceivedMessage]) -> int:
-    return (found[-1].sequence_number or 0) + 1 if found else 0
-
-
 @pytest.fixture(scope="session")
-def broker() -> Iterator[tuple[str, str]]:
-    """A namespace's connection string, and the address of the switches of its faults."""
-    if LIVE:
-        yield LIVE, ""
-        return
-    command = [sys.executable, "-m", "local.broker", "--with-parent"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as part:
-        assert part.stdout
-        ready = json.loads(part.stdout.readline())
-        yield ready["settings"]["ServiceBus"], ready["control"]
-        part.terminate()
+def namespace() -> Iterator[tuple[str, str]]:
+    with service_bus.namespace() as where:
+        yield where
 
 
 @pytest.fixture
@@ -179,17 +85,15 @@ async def console(tmp_path: Path) -> AsyncIterator[OnConsole]:
 
 
 @pytest.fixture
-async def servicebus(broker: tuple[str, str]) -> AsyncIterator[OnServiceBus]:
-    place = OnServiceBus(*broker, encoded=True)
-    yield place
-    await place.close()
+async def servicebus(namespace: tuple[str, str]) -> AsyncIterator[Place]:
+    async with service_bus.place(namespace, encoded=True) as place:
+        yield place
 
 
 @pytest.fixture
-async def servicebus_by_the_sdk(broker: tuple[str, str]) -> AsyncIterator[OnServiceBus]:
-    place = OnServiceBus(*broker, encoded=False)
-    yield place
-    await place.close()
+async def servicebus_by_the_sdk(namespace: tuple[str, str]) -> AsyncIterator[Place]:
+    async with service_bus.place(namespace, encoded=False) as place:
+        yield place
 
 
 CASES = ("memory", "console", "servicebus", "servicebus_by_the_sdk")
