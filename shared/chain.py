@@ -94,11 +94,17 @@ def caught_up(state: StreamState, marks: Mapping[str, Mark]) -> StreamState:
     return replace(_new_chain(state, newest, start), replay=max(state.replay, *(m.replay for m in marks.values())))
 
 
-def repaired(state: StreamState, seen: PackHeader, start: Position) -> StreamState:
+def repaired(state: StreamState, seen: PackHeader, start: Position, *, now: datetime) -> StreamState:
     """Return the state that sends again from `start`, because the pack before `seen` went missing."""
     progress = start > state.chain_start
     repairs = 1 if progress else state.repairs + 1
-    fresh = replace(_new_chain(state, seen.chain, start), parks=0 if progress else state.parks)
+    reason = f"{now:%Y-%m-%dT%H:%M:%SZ}: a pack before {seen.last} went missing; sent again from {start or 'the start'}"
+    fresh = replace(
+        _new_chain(state, seen.chain, start),
+        parks=0 if progress else state.parks,
+        repaired=state.repaired + 1,
+        reason=state.reason if state.status == "halted" else reason,
+    )
     if repairs < REPAIRS_WITHOUT_PROGRESS:
         return replace(fresh, repairs=repairs)
     return replace(
@@ -111,14 +117,15 @@ def repaired(state: StreamState, seen: PackHeader, start: Position) -> StreamSta
 
 
 def parked(
-    state: StreamState, seen: PackHeader, start: Position, *, now: datetime, park_s: float, max_park_s: float
+    state: StreamState, seen: PackHeader, start: Position, *, why: str, now: datetime, park_s: float, max_park_s: float
 ) -> StreamState:
     """Return the state that sends again from `start`, but not before a while, because a destination cannot take it."""
     progress = start > state.chain_start
     parks = 1 if progress else state.parks + 1
     wait = min(park_s * 2 ** min(parks - 1, 30), max_park_s)
     fresh = replace(_new_chain(state, seen.chain, start), repairs=0 if progress else state.repairs)
-    return replace(fresh, parks=parks, not_before=now + timedelta(seconds=wait))
+    reason = state.reason if state.status == "halted" else why
+    return replace(fresh, parks=parks, not_before=now + timedelta(seconds=wait), reason=reason)
 
 
 def rewound(state: StreamState, to: Position, marks: Mapping[str, Mark]) -> StreamState:

@@ -168,11 +168,17 @@ class Deliver:
             marks = {name: saved.value for name, saved in record.marks.items()}
             start = chain.restart(state, marks, self._destinations)
             if park:
-                wait = (self._settings.park_s, self._settings.max_park_s)
-                now = self._clock.now()
-                fresh = chain.parked(state, header, start, now=now, park_s=wait[0], max_park_s=wait[1])
+                fresh = chain.parked(
+                    state,
+                    header,
+                    start,
+                    why=reason,
+                    now=self._clock.now(),
+                    park_s=self._settings.park_s,
+                    max_park_s=self._settings.max_park_s,
+                )
             else:
-                fresh = chain.repaired(state, header, start)
+                fresh = chain.repaired(state, header, start, now=self._clock.now())
             outcome = (await self._held(partial(self._states.save, [Saved(fresh, record.state.etag)])))[0]
             if isinstance(outcome, Saved):
                 break

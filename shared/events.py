@@ -95,7 +95,8 @@ class Message:
 class StreamState:
     """What survives between captures of one stream; every write is conditional on the etag.
 
-    `repairs` and `parks` count those since the last progress. `interval_s` is the adaptive poll interval and `anchor`
+    `repairs` and `parks` count those since the last progress, `repaired` all repairs there ever were. `reason` says why
+    the stream is not running, or what was last done about it. `interval_s` is the adaptive poll interval and `anchor`
     when it was set: the stream is due at `anchor` + k x `interval_s`. `moved_at` is when the position last moved.
     `destinations` are those the stream had when they were last looked at: one that is not among them is new.
     """
@@ -109,6 +110,7 @@ class StreamState:
     not_before: datetime | None = None
     repairs: int = 0
     parks: int = 0
+    repaired: int = 0
     interval_s: float = 0.0
     anchor: datetime | None = None
     moved_at: datetime | None = None

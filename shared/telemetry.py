@@ -47,6 +47,7 @@ def configure(environ: Mapping[str, str] = os.environ) -> None:
     Lines go to standard error, or, inside a Functions worker, through the handlers that the host put on the root
     logger: those pass on the text alone, so the fields are put into it.
     """
+    logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs log every request
     logger = logging.getLogger("sluice")
     logger.setLevel(LEVELS.get(environ.get(LEVEL_SETTING, "info").lower(), logging.INFO))
     if logger.handlers:

@@ -1,0 +1,48 @@
+# The verbs of this repository; each makes the environment that it needs.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+
+.PHONY: setup demo run test check bench fmt clean
+
+setup: $(VENV)/.ready local/node_modules/.ready ## Python and Node packages, and the ODBC driver manager
+
+demo: setup ## the whole line on this machine: row changes arrive as they are delivered
+	$(BIN)/python -m local.demo
+
+run: setup ## the local cloud on fixed ports, until Ctrl-C
+	$(BIN)/python -m local --fixed-ports
+
+test: setup ## every test
+	$(PYTEST) -n auto --dist loadgroup
+
+check: setup ## format, lint, types, import rules, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy function_app.py shared functions cli local benchmarks tests
+	$(BIN)/lint-imports
+	$(PYTEST) tests/unit -q
+
+bench: setup ## figures, beside the ceilings of the driver and the broker
+	$(BIN)/python -m benchmarks.main
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## everything that was made here
+	rm -rf $(VENV) local/node_modules .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml tools/find_python.sh
+	./tools/find_python.sh -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	./tools/install_odbc.sh
+	touch $@
+
+local/node_modules/.ready: local/package-lock.json
+	@command -v npm > /dev/null || { echo "Node 20 with npm is needed: https://nodejs.org/" >&2; exit 1; }
+	cd local && npm ci --no-audit --no-fund --loglevel=error
+	touch $@

@@ -1,0 +1,121 @@
+"""The `sluice` command: operate a pipeline, or run one, from a terminal.
+
+Exit codes: 0 done, 1 it did not work, 2 the configuration or the command line is wrong.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+
+from cli import config, run, status, streams
+from shared import telemetry
+from shared.errors import ConfigError, InvalidConfigError, SluiceError
+from shared.settings import load
+from shared.wiring import Wiring
+
+WRONG, FAILED = 2, 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file.  [default: $SLUICE_CONFIG, else sluice.hcl, else dstream.hcl]",
+)
+@click.version_option(package_name="sluice", message="sluice %(version)s")
+@click.pass_context
+def sluice(context: click.Context, file: Path | None) -> None:
+    """Stream committed changes out of databases, in order, nothing lost."""
+    telemetry.configure()
+    context.obj = file
+
+
+@sluice.group("config")
+def config_group() -> None:
+    """Look at the configuration."""
+
+
+@config_group.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_obj
+def config_check(file: Path | None, *, as_json: bool) -> None:
+    """Check the configuration file and the settings it names; print every problem."""
+    try:
+        settings = load(file)
+    except (ConfigError, InvalidConfigError) as why:
+        problems = why.problems if isinstance(why, InvalidConfigError) else (why,)
+        config.print_problems(problems, as_json=as_json)
+        sys.exit(WRONG)
+    config.print_settings(settings, as_json=as_json)
+
+
+@sluice.command("status")
+@click.argument("names", nargs=-1, metavar="[STREAM]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def status_command(file: Path | None, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Show where every stream is, what was repaired, and what needs attention."""
+    _work(file, lambda wiring: status.show(wiring, names, as_json=as_json))
+
+
+@sluice.command("pause")
+@click.argument("names", nargs=-1, required=True, metavar="STREAM...")
+@click.pass_obj
+def pause_command(file: Path | None, names: tuple[str, ...]) -> None:
+    """Stop reading streams; what was sent already is still delivered. STREAM may hold * and ?."""
+    _work(file, lambda wiring: streams.pause(wiring, names))
+
+
+@sluice.command("resume")
+@click.argument("names", nargs=-1, required=True, metavar="STREAM...")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    help="Go on from here instead: `earliest`, `latest`, or a position. Before what was delivered, it is delivered "
+    "again; after it, --skip is needed.",
+)
+@click.option("--skip", is_flag=True, help="Give up the changes between what was delivered and --from.")
+@click.pass_obj
+def resume_command(file: Path | None, names: tuple[str, ...], start: str | None, *, skip: bool) -> None:
+    """Go on with paused or halted streams. STREAM may hold * and ?."""
+    _work(file, lambda wiring: streams.resume(wiring, names, start=start, skip=skip))
+
+
+@sluice.command("run")
+@click.option("--every", default=1.0, show_default=True, metavar="SECONDS", help="How often capture looks.")
+@click.pass_obj
+def run_command(file: Path | None, every: float) -> None:
+    """Capture and deliver in this process, without Functions, until Ctrl-C."""
+    _work(file, lambda wiring: run.run(wiring, every_s=every))
+
+
+def _work(file: Path | None, work: Callable[[Wiring], Awaitable[None]]) -> None:
+    async def working() -> None:
+        wiring = Wiring(load(file))
+        try:
+            await work(wiring)
+        finally:
+            await wiring.close()
+
+    try:
+        asyncio.run(working())
+    except (ConfigError, InvalidConfigError) as why:
+        click.echo(f"sluice: {why}", err=True)
+        sys.exit(WRONG)
+    except SluiceError as why:
+        click.echo(f"sluice: {why}", err=True)
+        sys.exit(FAILED)
+
+
+def main() -> None:
+    """Run the command."""
+    sluice(prog_name="sluice")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What `sluice config check` prints."""
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from shared import naming
+from shared.errors import ConfigError
+from shared.settings.model import Settings
+
+
+def print_problems(problems: Sequence[ConfigError], *, as_json: bool) -> None:
+    """Print every problem, on standard error; as JSON on standard output."""
+    if as_json:
+        entries = [
+            {"where": problem.where, "problem": problem.message, "value": problem.value, "hint": problem.hint}
+            for problem in problems
+        ]
+        click.echo(json.dumps({"valid": False, "problems": entries}, ensure_ascii=False))
+        return
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    count = len(problems)
+    click.echo(f"{count} problem{'s' if count != 1 else ''}", err=True)
+
+
+def print_settings(settings: Settings, *, as_json: bool) -> None:
+    """Print what the configuration makes: each stream and its topic. No secret is printed."""
+    streams = [
+        (stream, naming.topic(stream), table.poll_interval_s, table.max_poll_interval_s)
+        for source in settings.sources
+        for table in source.tables
+        for stream in [naming.stream(source.name, source.database, table.schema, table.name)]
+    ]
+    if as_json:
+        entries = [
+            dict(zip(("stream", "topic", "poll_interval_s", "max_poll_interval_s"), s, strict=True)) for s in streams
+        ]
+        outputs = [{"name": output.name, "type": output.kind} for output in settings.outputs]
+        click.echo(json.dumps({"valid": True, "file": settings.file, "streams": entries, "outputs": outputs}))
+        return
+    click.echo(f"{settings.file}: {len(streams)} streams, nothing wrong")
+    for stream, topic, poll, max_poll in streams:
+        click.echo(f"  {stream} -> {topic} (every {poll:g} s, up to {max_poll:g} s while quiet)")

@@ -1,0 +1,31 @@
+"""The function app. It always loads: where the settings cannot work, only health is there, and says why."""
+
+import os
+
+import azure.functions as func
+
+from functions import capture, deliver, health
+from shared import telemetry
+from shared.errors import ConfigError, InvalidConfigError
+from shared.settings import load
+from shared.settings.bindings import check_bindings
+from shared.wiring import Wiring
+
+telemetry.configure()
+app = func.FunctionApp()
+try:
+    settings = load()
+    check_bindings(settings, os.environ)
+except (ConfigError, InvalidConfigError) as why:
+    problems = [str(problem) for problem in (why.problems if isinstance(why, InvalidConfigError) else (why,))]
+
+    async def reasons() -> list[str]:
+        """Return what is wrong with the settings."""
+        return problems
+
+    app.register_functions(health.blueprint(reasons))
+else:
+    wiring = Wiring(settings)
+    app.register_functions(health.blueprint(wiring.reasons))
+    app.register_functions(capture.blueprint(wiring))
+    app.register_functions(deliver.blueprint(wiring))
