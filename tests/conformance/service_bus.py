@@ -3,6 +3,7 @@
 With SLUICE_TEST_SERVICEBUS set to a connection string that may manage entities, tests use that namespace.
 """
 
+import asyncio
 import base64
 import gc
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -108,6 +109,14 @@ class OnServiceBus:
     async def state(self) -> dict[str, Any]:
         async with self.http.get(f"{self.control}/state") as answer:
             return dict(await answer.json())
+
+    async def until(self, condition: Callable[[dict[str, Any]], object]) -> None:
+        """Wait for a state of the broker."""
+        async with asyncio.timeout(20):
+            while True:
+                if condition(await self.state()):
+                    return
+                await asyncio.sleep(0.01)
 
     async def post(self, path: str, content: object) -> None:
         async with self.http.post(f"{self.control}/{path}", json=content) as answer:
