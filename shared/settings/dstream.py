@@ -85,7 +85,7 @@ def _with_app_settings(settings: Settings, queue: Reader, environ: Mapping[str, 
 
 
 def _router(root: Reader) -> Reader:
-    found = [*root.blocks("router"), *root.blocks("publisher")]
+    found = sorted([*root.blocks("router"), *root.blocks("publisher")], key=lambda block: block.line)
     for other in found[1:]:
         other.problem("a second router", hint="router and publisher are two names of one block: keep one")
     return found[0] if found else root.block("router")

@@ -69,7 +69,7 @@ class Reader:
         word = self.text(key, default)
         if word in known:
             return word
-        self.problem(f"unknown {key}", key=key, value=word, hint=did_you_mean(word, known))
+        self.problem("is not known", key=key, value=word, hint=did_you_mean(word, known))
         return default
 
     def seconds(self, key: str, default: float, *, low: float = 0.0, high: float = float("inf")) -> float:
@@ -123,7 +123,7 @@ class Reader:
     def close(self, labels: int = 0) -> None:
         """Note every key and block that was not asked for, and labels beyond the given number."""
         if len(self.labels) > labels:
-            self.problem("a label too many", hint=f"{labels} at most")
+            self.problem(f"takes {labels or 'no'} label{'s' if labels > 1 else ''}")
         for key, value in self._block.values.items():
             if key in self._kinds:
                 self.problem(f"{key} is a block", key=key, hint=f"write {key} {{ … }}")
