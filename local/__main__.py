@@ -3,12 +3,17 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
 from local.cloud import PORTS, Cloud, running
+from local.host.errors import HostError
+from local.host.settings import load_local_settings
 from local.process import ROOT, PartError
+from shared.errors import InvalidConfigError
+from shared.settings.load import FILE_SETTING
 
 
 def main() -> None:
@@ -22,6 +27,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(PORTS), help="start these parts alone, separated by commas")
     parser.add_argument(
         "--directory", type=Path, default=ROOT / ".local", help="where data, logs and endpoints.json are"
+    )
+    parser.add_argument(
+        "--settings-file", type=Path, default=os.environ.get(FILE_SETTING, ROOT / "sluice.hcl"), help="the sluice.hcl"
     )
     parser.add_argument("--fixed-ports", action="store_true", help="use the ports these servers usually have")
     for part, ports in PORTS.items():
@@ -43,13 +51,24 @@ def _ports(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     return chosen
 
 
+def _local_settings() -> dict[str, str]:
+    """Return what `local.settings.json` says, less what the environment says."""
+    values = dict(os.environ)
+    file = ROOT / "local.settings.json"
+    if file.exists():
+        load_local_settings(file, values)
+    return {name: value for name, value in values.items() if name not in os.environ}
+
+
 async def _run(arguments: argparse.Namespace) -> int:
     stopping = _cancel_on_signal()
     try:
         async with running(
             [name for name in arguments.only.split(",") if name],
             arguments.directory,
+            settings_file=arguments.settings_file,
             ports=_ports(arguments),
+            environment=_local_settings(),
             revive=True,
         ) as cloud:
             _announce(cloud)
@@ -57,7 +76,10 @@ async def _run(arguments: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-    except (PartError, OSError, ValueError) as why:
+    except InvalidConfigError as why:
+        print(f"error: {why}", file=sys.stderr)
+        return 2
+    except (PartError, HostError, OSError, ValueError) as why:
         print(f"error: {why}", file=sys.stderr)
         return 1
     return 0

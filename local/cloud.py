@@ -8,6 +8,7 @@ async with running(("azurite", "broker"), tmp_path) as cloud:
 import asyncio
 import json
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 
 from aiohttp import ClientSession
 
+from local.configuration import app_settings, read
 from local.entities import config
+from local.entities import entities as entities_of
 from local.ports import reserve
 from local.process import PartError, PartProcess
 
@@ -26,9 +29,6 @@ PORTS: Mapping[str, Mapping[str, int]] = {
     "host": {"port": 7071},
 }
 """The port options of every part, in the order of their start, with the numbers these servers usually have."""
-
-HOST_SETTINGS = {"INGEST_QUEUE": "ingest-queue", "CAPTURE_SCHEDULE": "* * * * * *"}
-"""App settings of the functions host where nothing else is said: here capture looks every second."""
 
 BROKER_KEY = "SAS_KEY_VALUE"
 """The key that Microsoft's emulator has: clients need no new settings when the broker starts again."""
@@ -42,9 +42,10 @@ _log = logging.getLogger(__name__)
 class Cloud:
     """The running parts; made by `running`."""
 
-    def __init__(self, directory: Path, session: ClientSession) -> None:
+    def __init__(self, directory: Path, session: ClientSession, arguments: Mapping[str, Sequence[str]]) -> None:
         self.directory = directory
         self._session = session
+        self._arguments = arguments
         self._parts: dict[str, PartProcess] = {}
 
     @property
@@ -60,12 +61,19 @@ class Cloud:
         """Return the parts, in the order in which they start."""
         return [self._parts[name] for name in PORTS if name in self._parts]
 
-    async def launch(self, arguments: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
-        """Start parts side by side, each with its arguments; PartError when one does not become healthy."""
-        for name, options in arguments.items():
-            log = self.directory / f"{name}.log"
-            self._parts[name] = PartProcess(name, options, environment, log, self._session)
-        outcomes = await asyncio.gather(*(self._parts[name].start() for name in arguments), return_exceptions=True)
+    async def launch(self, names: Iterable[str], environment: Mapping[str, str]) -> None:
+        """Start those of `names` that were asked for and do not run yet, side by side.
+
+        Raises:
+            PartError: one of them did not become healthy.
+        """
+        parts = [
+            PartProcess(name, self._arguments[name], environment, self.directory / f"{name}.log", self._session)
+            for name in names
+            if name in self._arguments and name not in self._parts
+        ]
+        self._parts |= {part.name: part for part in parts}
+        outcomes = await asyncio.gather(*(part.start() for part in parts), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -83,6 +91,10 @@ class Cloud:
         written = self.directory / f"{ENDPOINTS}.new"
         written.write_text(json.dumps({**self.settings, "parts": parts}, indent=2) + "\n")
         written.replace(self.directory / ENDPOINTS)
+
+    def retract(self) -> None:
+        """Take `endpoints.json` away, also one that a killed supervisor left."""
+        (self.directory / ENDPOINTS).unlink(missing_ok=True)
 
     async def revive(self, part: PartProcess) -> None:
         """Start a part again whenever it dies, after a pause that doubles while it keeps dying."""
@@ -110,6 +122,7 @@ async def running(
     parts: Iterable[str],
     directory: Path,
     *,
+    settings_file: Path | None = None,
     entities: Mapping[str, Any] | None = None,
     ports: Mapping[str, Mapping[str, int]] | None = None,
     options: Mapping[str, Sequence[str]] | None = None,
@@ -121,14 +134,16 @@ async def running(
     Args:
         parts: of `PORTS`.
         directory: where the data of an earlier run is found again; used by one cloud at a time.
-        entities: the broker's Config.json (`local.entities`), by default ingest and rejected queue.
+        settings_file: a `sluice.hcl`; the broker gets the entities it needs, and the host works by it.
+        entities: the broker's Config.json (`local.entities`) where there is no settings file.
         ports: fixed ports, as in `PORTS`; free ones otherwise. A part keeps its ports when it is started again.
         options: further arguments of a part.
-        environment: further environment of every part; the host also gets the settings of the other parts.
+        environment: further environment of every part; in the host's, the settings of the running parts win.
         revive: start a part again when it dies.
 
     Raises:
         PartError: a part did not become healthy.
+        InvalidConfigError: the settings file cannot work.
         OSError: a fixed port is taken.
     """
     wanted = set(parts)
@@ -138,21 +153,22 @@ async def running(
     directory = _folder(directory)
     environment = environment or {}
     async with AsyncExitStack() as stack:
-        arguments = {
-            name: [
-                *_ports(stack, name, (ports or {}).get(name, {})),
-                *_data(name, directory, entities),
-                *(options or {}).get(name, ()),
-            ]
-            for name in wanted
-        }
-        cloud = Cloud(directory, await stack.enter_async_context(ClientSession()))
+        arguments = {name: _ports(stack, name, (ports or {}).get(name, {})) for name in wanted}
+        arguments.get("azurite", []).extend(("--data", str(directory / "azurite")))
+        arguments.get("host", []).extend(("--mode", "flex", "--instance", "local"))
+        cloud = Cloud(directory, await stack.enter_async_context(ClientSession()), arguments)
         stack.push_async_callback(cloud.stop)
-        await cloud.launch({name: arguments[name] for name in wanted - {"host"}}, environment)
-        if "host" in wanted:
-            settings = {**HOST_SETTINGS, **cloud.settings, **environment}
-            await cloud.launch({"host": arguments["host"]}, settings)
-        stack.callback((directory / ENDPOINTS).unlink, missing_ok=True)
+        cloud.retract()
+        stack.callback(cloud.retract)
+        if settings_file is not None and wanted & {"broker", "host"}:
+            await cloud.launch(("azurite", "sqlserver"), environment)
+            settings = read(settings_file, {**os.environ, **environment, **cloud.settings})
+            entities, environment = entities_of(settings), {**environment, **app_settings(settings)}
+        arguments.get("broker", []).extend(_broker(directory, entities or config()))
+        for name, more in (options or {}).items():
+            arguments[name].extend(more)
+        await cloud.launch(("azurite", "sqlserver", "broker"), environment)
+        await cloud.launch(("host",), {**environment, **cloud.settings})
         cloud.publish()
         if revive:
             for part in cloud.parts():
@@ -171,21 +187,13 @@ def _folder(directory: Path) -> Path:
     return directory.absolute()
 
 
-def _ports(stack: AsyncExitStack, name: str, fixed: Mapping[str, int]) -> Sequence[str]:
+def _ports(stack: AsyncExitStack, name: str, fixed: Mapping[str, int]) -> list[str]:
     """Reserve the ports of a part for as long as the cloud runs; return them as options."""
     reserved = {option: stack.enter_context(reserve(fixed.get(option, 0))) for option in (*PORTS[name], "control-port")}
     return [f"--{option}={socket.getsockname()[1]}" for option, socket in reserved.items()]
 
 
-def _data(name: str, directory: Path, entities: Mapping[str, Any] | None) -> Sequence[str]:
-    match name:
-        case "azurite":
-            return ["--data", str(directory / "azurite")]
-        case "broker":
-            file = directory / "Config.json"
-            file.write_text(json.dumps(entities or config(), indent=2) + "\n")
-            return ["--config", str(file), "--key", BROKER_KEY]
-        case "host":
-            return ["--mode", "flex", "--instance", "local"]
-        case _:
-            return []
+def _broker(directory: Path, entities: Mapping[str, Any]) -> Sequence[str]:
+    file = directory / "Config.json"
+    file.write_text(json.dumps(entities, indent=2) + "\n")
+    return ["--config", str(file), "--key", BROKER_KEY]

@@ -97,7 +97,7 @@ class PartProcess:
         await self.start()
 
     async def fault(self, fault: Mapping[str, Any]) -> None:
-        """Give the part a fault (`python -m local.<name> --help` names them); ValueError when it refuses it."""
+        """Give the part a fault (its documentation names them); ValueError when it refuses it."""
         async with self._session.post(f"{self.control}/faults", json=fault) as answer:
             if answer.status != 200:
                 message = f"{self.name}: {await answer.text()}"
@@ -138,12 +138,16 @@ class PartProcess:
     async def _follow(self, process: Process) -> None:
         """Keep what the part prints (the console sink does) in its log; notice its end."""
         assert process.stdout
-        with self.log.open("ab", buffering=0) as log:
-            while piece := await process.stdout.read(1 << 16):
-                log.write(piece)
+        copying = asyncio.create_task(self._copy(process.stdout))
         await process.wait()
         if self._process is process:
             self.died.set()
+        await copying  # which goes on while a process the part started holds its standard output
+
+    async def _copy(self, output: asyncio.StreamReader) -> None:
+        with self.log.open("ab", buffering=0) as log:
+            while piece := await output.read(1 << 16):
+                log.write(piece)
 
     def _tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()

@@ -132,6 +132,8 @@ async def _end_with(azurite: Azurite) -> None:
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the options of this part."""
+    parser.description = __doc__
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for service in SERVICES:
         parser.add_argument(f"--{service}-port", type=int, default=0, help=f"port of the {service} service; 0: free")
     parser.add_argument("--data", type=Path, help="folder that keeps the data; in memory without it")

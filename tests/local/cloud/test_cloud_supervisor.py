@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,38 +20,17 @@ from local.ports import reserve
 from local.process import PartError
 
 
-def descendants(pid: int) -> set[int]:
-    """Return all processes below `pid`."""
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
-    ]
-    return {*children, *(below for child in children for below in descendants(child))}
+@pytest.fixture
+def endpoints(eventually):
+    """Read endpoints.json, once it is there and says something else than before."""
 
+    async def read(directory: Path, other_than: object = None) -> dict[str, Any]:
+        file = directory / "endpoints.json"
+        await eventually(lambda: file.exists() and json.loads(file.read_text()) != other_than)
+        settings: dict[str, Any] = json.loads(file.read_text())
+        return settings
 
-async def eventually[T](look: Callable[[], T]) -> T:
-    """Return the first true result of `look`."""
-    async with asyncio.timeout(30):
-        while True:
-            if found := look():
-                return found
-            await asyncio.sleep(0.02)
-
-
-async def gone(pids: set[int]) -> None:
-    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-
-
-async def endpoints(directory: Path, other_than: object = None) -> dict[str, Any]:
-    def read() -> dict[str, Any] | None:
-        try:
-            settings: dict[str, Any] = json.loads((directory / "endpoints.json").read_text())
-        except FileNotFoundError:
-            return None
-        return None if settings == other_than else settings
-
-    found = await eventually(read)
-    assert found
-    return found
+    return read
 
 
 @asynccontextmanager
@@ -68,7 +47,7 @@ async def supervisor(directory: Path, *arguments: str) -> AsyncIterator[asyncio.
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-async def test_it_stops_everything_when_told_to(tmp_path, signum):
+async def test_it_stops_everything_when_told_to(tmp_path, signum, endpoints, descendants, gone):
     async with supervisor(tmp_path, "--only=azurite") as process:
         settings = await endpoints(tmp_path)
         started = descendants(process.pid)
@@ -86,7 +65,7 @@ async def test_it_stops_everything_when_told_to(tmp_path, signum):
         assert not (tmp_path / "endpoints.json").exists()
 
 
-async def test_nothing_is_left_when_it_is_killed(tmp_path):
+async def test_nothing_is_left_when_it_is_killed(tmp_path, endpoints, descendants, gone):
     async with supervisor(tmp_path, "--only=azurite") as process:
         await endpoints(tmp_path)
         started = descendants(process.pid)
@@ -96,7 +75,7 @@ async def test_nothing_is_left_when_it_is_killed(tmp_path):
         await gone(started)
 
 
-async def test_it_can_be_stopped_while_it_starts(tmp_path):
+async def test_it_can_be_stopped_while_it_starts(tmp_path, eventually, descendants, gone):
     async with supervisor(tmp_path, "--only=azurite") as process:
         started = await eventually(lambda: descendants(process.pid))
 
@@ -106,7 +85,7 @@ async def test_it_can_be_stopped_while_it_starts(tmp_path):
         await gone(started)
 
 
-async def test_a_part_that_dies_comes_back_at_the_same_address_with_its_data(tmp_path):
+async def test_a_part_that_dies_comes_back_at_the_same_address_with_its_data(tmp_path, endpoints):
     async with supervisor(tmp_path, "--only=azurite") as process:
         before = await endpoints(tmp_path)
         async with TableServiceClient.from_connection_string(before["AzureWebJobsStorage"]) as tables:
