@@ -80,10 +80,9 @@ class Cloud:
 
     async def stop(self) -> None:
         """Stop every part: first the host, that it can finish what it works on, then all it talks to."""
-        parts = [*self.parts()]
-        for part in [part for part in parts if part.name == "host"]:
-            await part.stop()
-        await asyncio.gather(*(part.stop() for part in parts))
+        if "host" in self._parts:
+            await self.part("host").stop()
+        await asyncio.gather(*(part.stop() for part in self.parts()))
 
     def publish(self) -> None:
         """Write `endpoints.json`: the settings, and pid and control address of each part under `parts`."""
@@ -156,6 +155,8 @@ async def running(
         arguments = {name: _ports(stack, name, (ports or {}).get(name, {})) for name in wanted}
         arguments.get("azurite", []).extend(("--data", str(directory / "azurite")))
         arguments.get("host", []).extend(("--mode", "flex", "--instance", "local"))
+        for name, more in (options or {}).items():
+            arguments[name].extend(more)
         cloud = Cloud(directory, await stack.enter_async_context(ClientSession()), arguments)
         stack.push_async_callback(cloud.stop)
         cloud.retract()
@@ -164,9 +165,7 @@ async def running(
             await cloud.launch(("azurite", "sqlserver"), environment)
             settings = read(settings_file, {**os.environ, **environment, **cloud.settings})
             entities, environment = entities_of(settings), {**environment, **app_settings(settings)}
-        arguments.get("broker", []).extend(_broker(directory, entities or config()))
-        for name, more in (options or {}).items():
-            arguments[name].extend(more)
+        arguments.get("broker", [])[:0] = _broker(directory, entities or config())
         await cloud.launch(("azurite", "sqlserver", "broker"), environment)
         await cloud.launch(("host",), {**environment, **cloud.settings})
         cloud.publish()
