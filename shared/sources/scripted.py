@@ -173,7 +173,7 @@ class ScriptedSource:
         if after and transaction < kept.cleaned:
             return f"the source cleaned up to transaction {kept.cleaned}; the position is {after}"
         if transaction > self._transaction:
-            return f"the source is at transaction {self._transaction}; the position {after} is ahead of it"
+            return f"the source is at transaction {self._transaction}, the position is {after}: it was restored"
         return ""
 
     def _of(self, stream: Stream) -> _Kept:
