@@ -63,7 +63,9 @@ class PartProcess:
                 await self._ready(process)
         except (ValueError, KeyError, TimeoutError, ClientError) as why:
             await self.stop(within_s=0)
-            message = f"{self.name} did not become ready ({why!r}), see {self.log}:\n{self._tail()}"
+            message = (
+                f"{self.name} did not start, {str(why) or f'too slow ({READY_S} s)'}; see {self.log}:\n{self._tail()}"
+            )
             raise PartError(message) from why
         self._follower = asyncio.create_task(self._follow(process))
 
