@@ -215,7 +215,7 @@ class Deliver:
 
     async def _held[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Try a step that must not be given up until the budget for the stores ends."""
-        return await hold(action, budget_s=self._settings.store_hold_s, clock=self._clock)
+        return await hold(action, budget_s=self._settings.store_hold_s, clock=self._clock, stubborn=True)
 
     def _log_batch(self, destination: str, whole: Pack, count: int) -> None:
         header = whole.header

@@ -11,11 +11,11 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 10.0
 
 
-async def hold[T](action: Callable[[], Awaitable[T]], *, budget_s: float, clock: Clock) -> T:
+async def hold[T](action: Callable[[], Awaitable[T]], *, budget_s: float, clock: Clock, stubborn: bool = False) -> T:
     """Call `action` until it succeeds, waiting longer after each TransientError, for at most `budget_s` seconds.
 
     The wait is the peer's own `retry_after` when that is longer. A `lasting` fault is tried once more and not waited
-    out. An attempt that is under way when the budget ends may finish.
+    out, unless `stubborn`. An attempt that is under way when the budget ends may finish.
 
     Raises:
         TransientError: the last one, when the budget does not allow another attempt.
@@ -29,6 +29,6 @@ async def hold[T](action: Callable[[], Awaitable[T]], *, budget_s: float, clock:
             failures += 1
             jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
             wait = max(backoff(failures, FIRST_WAIT_S, LONGEST_WAIT_S, jitter), why.retry_after or 0.0)
-            if (why.lasting and failures > 1) or clock.monotonic() + wait > ends:
+            if (why.lasting and failures > 1 and not stubborn) or clock.monotonic() + wait > ends:
                 raise
         await clock.sleep(wait)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from schedules import Schedule  # noqa: E402 # a module of this folder, which is no package
+from schedules import Schedule  # a module of this folder, which is no package
 
 SCHEDULES, PORTIONS = 1_000, 10
 
