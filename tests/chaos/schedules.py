@@ -324,7 +324,7 @@ class Schedule:
     async def _quiesce(self) -> None:
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined] # until nobody can go on by himself
         await asyncio.sleep(0)
-        while ready:
+        while ready:  # noqa: ASYNC110 - this is the event loop's own turn
             await asyncio.sleep(0)
 
     def _watch(self) -> None:
@@ -371,7 +371,8 @@ class Schedule:
 
     def _picture(self) -> str:
         counts = defaultdict(int, {name: len(sink.kept[TOPIC]) for name, sink in self.topics.items()})
-        return f"{self.faults} {dict(counts)} queue {len(self.bus.kept[QUEUE])} state {self.seen} marks {self.account.marks}"
+        queued = len(self.bus.kept[QUEUE])
+        return f"{self.faults} {dict(counts)} queue {queued} state {self.seen} marks {self.account.marks}"
 
 
 def _position(message: Message) -> Position:
