@@ -80,18 +80,18 @@ def raw_items(data: bytes, start: int = 0) -> list[bytes]:
     Raises:
         CodecError: there is neither.
     """
-    if data[start] == 0:
+    if data[start : start + 1] == b"\x00":
         start = skip(data, start + 1)
-    code = data[start]
-    if code == 0x45:
-        return []
-    if code in {0xC0, 0xC1}:
-        count, position = data[start + 2], start + 3
-    elif code in {0xD0, 0xD1}:
-        count, position = int.from_bytes(data[start + 5 : start + 9]), start + 9
-    else:
+    try:
+        code = data[start]
+        if code == 0x45:
+            return []
+        width = _COMPOUND_WIDTHS[code]
+        position = start + 1 + 2 * width
+        count = int.from_bytes(data[position - width : position])
+    except (IndexError, KeyError) as why:
         message = f"a list or a map was expected at byte {start}"
-        raise CodecError(message)
+        raise CodecError(message) from why
     items = []
     for _ in range(count):
         end = skip(data, position)
@@ -110,6 +110,8 @@ def raw_pairs(data: bytes, start: int = 0) -> dict[bytes, bytes]:
 
 # Width in bytes: of the value for the fixed classes 4x to 9x, of the size field for the variable ones Ax to Fx.
 _WIDTHS = {4: 0, 5: 1, 6: 2, 7: 4, 8: 8, 9: 16, 10: 1, 11: 4, 12: 1, 13: 4, 14: 1, 15: 4}
+
+_COMPOUND_WIDTHS = {0xC0: 1, 0xC1: 1, 0xD0: 4, 0xD1: 4}
 
 
 def _fixed(layout: str) -> _Reader:
@@ -192,8 +194,12 @@ def _elements(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
         descriptor, at = decode(data, at)
         code, at = data[at], at + 1
     read, items = _READERS[code], []
-    # An element may take no bytes at all (an array of nulls): a count the data cannot hold must not be believed.
-    for _ in range(min(count, len(data))):
+    if count > len(
+        data
+    ):  # elements of no bytes at all are legal, and would let a few bytes ask for any amount of memory
+        message = f"an array of {count} elements in {len(data)} bytes"
+        raise CodecError(message)
+    for _ in range(count):
         item, at = read(data, at)
         items.append(Described(descriptor, item) if described else item)
     return items, at
