@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ async def running(
     ports: Mapping[str, Mapping[str, int]] | None = None,
     options: Mapping[str, Sequence[str]] | None = None,
     environment: Mapping[str, str] | None = None,
+    before_host: Callable[[Cloud], Awaitable[None]] | None = None,
     revive: bool = False,
 ) -> AsyncIterator[Cloud]:
     """Run these parts until the block ends; their state, logs and `endpoints.json` are in `directory`.
@@ -138,6 +139,7 @@ async def running(
         ports: fixed ports, as in `PORTS`; free ones otherwise. A part keeps its ports when it is started again.
         options: further arguments of a part.
         environment: further environment of every part; in the host's, the settings of the running parts win.
+        before_host: awaited when everything but the host runs.
         revive: start a part again when it dies.
 
     Raises:
@@ -167,6 +169,8 @@ async def running(
             entities, environment = entities_of(settings), {**environment, **app_settings(settings)}
         arguments.get("broker", [])[:0] = _broker(directory, entities or config())
         await cloud.launch(("azurite", "sqlserver", "broker"), environment)
+        if before_host is not None:
+            await before_host(cloud)
         await cloud.launch(("host",), {**environment, **cloud.settings})
         cloud.publish()
         if revive:

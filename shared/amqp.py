@@ -14,16 +14,19 @@ Sources:
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
-from azure.servicebus.aio import ServiceBusSender
+from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
-from shared.errors import RejectedError
+from shared.errors import ConfigError, RejectedError
 from shared.events import Message
+from shared.identity import credential
+from shared.settings.model import AzureSettings
 
 log = logging.getLogger("sluice.amqp")
 
@@ -45,6 +48,33 @@ _NULL = b"\x40"
 _PROPERTY_FIELDS = 13
 _SMALL = 256
 _SHORT_TEXT = tuple(b"\xa1" + size.to_bytes(1) for size in range(_SMALL))
+
+
+class Namespace:
+    """The SDK's client of one namespace and the credential it was given; `options` are the client's.
+
+    Raises:
+        ConfigError: the connection is malformed.
+    """
+
+    def __init__(self, connection: AzureSettings, **options: Any) -> None:
+        self._stack = AsyncExitStack()
+        try:
+            if connection.connection_string:
+                self.client = ServiceBusClient.from_connection_string(connection.connection_string, **options)
+            else:
+                identity = credential(connection)
+                self._stack.push_async_callback(identity.close)
+                self.client = ServiceBusClient(connection.address, identity, **options)
+        except ValueError:
+            reason = "the connection of Service Bus is missing or malformed"
+            hint = "give Endpoint=sb://…;SharedAccessKeyName=…;SharedAccessKey=…, or fullyQualifiedNamespace"
+            raise ConfigError(reason, where="ServiceBus", hint=hint) from None  # it may quote the key
+        self._stack.push_async_callback(self.client.close)
+
+    async def close(self) -> None:
+        """Close the client and the credential; idempotent."""
+        await self._stack.aclose()
 
 
 @dataclass(frozen=True, slots=True)

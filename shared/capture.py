@@ -126,7 +126,7 @@ class Capture:
             self._marks_read_at = float("-inf")
 
     async def _look_at(self, name: str, source: SourceInUse) -> bool:
-        """Look which streams a source has: once, and again now and then while some are missing. True if they changed."""
+        """Look which streams a source has: once, then now and then while some are missing. True if they changed."""
         now = self._clock.monotonic()
         if now < source.look_at:
             return False

@@ -22,6 +22,7 @@ from azure.servicebus.exceptions import (
 )
 
 from shared.clock import SystemClock
+from shared.deliver import Incoming
 from shared.ports import Clock
 from shared.schedule import backoff
 
@@ -39,6 +40,20 @@ SETTLE_ATTEMPTS = 5
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 _log = logging.getLogger(__name__)
+
+
+def incoming(message: ServiceBusReceivedMessage) -> Incoming:
+    """Return the message as deliver takes it."""
+    properties = message.application_properties or {}
+    return Incoming(
+        body=b"".join(message.body),
+        content_type=message.content_type or "",
+        id=message.message_id or "",
+        session=message.session_id or "",
+        subject=message.subject or "",
+        correlation_id=message.correlation_id,
+        properties={name.decode() if isinstance(name, bytes) else name: value for name, value in properties.items()},
+    )
 
 
 class SessionPump:

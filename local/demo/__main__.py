@@ -16,9 +16,9 @@ from pathlib import Path
 from local.cloud import Cloud, running
 from local.demo.watch import Arrived, watch
 from local.demo.workload import TABLES, Workload
-from local.entities import config
 from shared import naming
 
+SETTINGS = Path(__file__).parents[2] / "sluice.hcl"
 SECONDS = 30.0
 LARGE = 10_000
 PAUSE_S = 0.1
@@ -34,18 +34,22 @@ async def _demo(seconds: float | None) -> int:
     topics = {name: naming.topic(naming.stream("sql1", "TestDB", "dbo", name)) for name in TABLES}
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-demo-")))
-        print("starting storage, broker and database …", flush=True)
-        parts = ("azurite", "broker", "sqlserver")
-        cloud = await stack.enter_async_context(running(parts, directory, entities=config(topics.values())))
-        workload = Workload(cloud.settings["SqlServerOdbc"])
+        workload = Workload()
         stack.callback(workload.close)
-        await asyncio.to_thread(workload.create)
-        print(f"tables {' and '.join(TABLES)} are captured; starting the functions host …", flush=True)
-        await cloud.add_host()
+
+        async def create_tables(cloud: Cloud) -> None:
+            await asyncio.to_thread(workload.create, cloud.settings["SqlServerOdbc"])
+            print(f"tables {' and '.join(TABLES)} are captured; starting the functions host …", flush=True)
+
+        print("starting storage, broker and database …", flush=True)
+        parts = ("azurite", "broker", "sqlserver", "host")
+        cloud = await stack.enter_async_context(
+            running(parts, directory, settings_file=SETTINGS, before_host=create_tables, revive=True)
+        )
         for part in cloud.parts():
             print(f"  {part.name:<10} pid {part.pid}")
         if seconds is None:
-            print("kill any of them with `kill -9 <pid>`: nothing is lost. Ctrl-C ends the demo.", flush=True)
+            print("kill the host with `kill -9 <pid>`, as often as you like: nothing is lost. Ctrl-C ends the demo.")
         arrived = {name: Arrived(name) for name in TABLES}
         async with asyncio.TaskGroup() as tasks:
             watching = [
@@ -75,9 +79,7 @@ async def _work(workload: Workload, cloud: Cloud, stop: asyncio.Event, seconds: 
         if not killed and passed > kill_at:
             killed = True
             print("the functions host is killed (SIGKILL), and started again …", flush=True)
-            host = cloud.part("host")
-            await host.kill()
-            await host.restart()
+            await cloud.part("host").kill()
         await asyncio.to_thread(workload.transaction, rng)
         try:
             async with asyncio.timeout(PAUSE_S):

@@ -39,17 +39,16 @@ class Expected:
 class Workload:
     """Commits transactions over the ODBC driver, and writes down what it committed, by table, in commit order."""
 
-    odbc: str
     seed: int = 7
     committed: dict[str, list[Expected]] = field(default_factory=lambda: {name: [] for name in TABLES})
     _rows: dict[str, dict[int, Row]] = field(default_factory=lambda: {name: {} for name in TABLES})
     _next: int = 1
     _connection: pyodbc.Connection | None = None
 
-    def create(self) -> None:
-        """Create the tables with change data capture; rows of an earlier run are dropped with them."""
+    def create(self, odbc: str) -> None:
+        """Connect, and create the tables with change data capture."""
+        self._connection = pyodbc.connect(f"Driver={driver.path()};{odbc}", timeout=10, autocommit=True)
         connection = self._open()
-        connection.autocommit = True
         connection.execute("EXEC sys.sp_cdc_enable_db")
         for name, columns in TABLES.items():
             connection.execute(f"CREATE TABLE dbo.[{name}] ({columns})")
@@ -102,7 +101,8 @@ class Workload:
 
     def _open(self) -> pyodbc.Connection:
         if self._connection is None:
-            self._connection = pyodbc.connect(f"Driver={driver.path()};{self.odbc}", timeout=10)
+            msg = "create comes first"
+            raise RuntimeError(msg)
         return self._connection
 
     def _insert(self, connection: pyodbc.Connection, table: str, rng: random.Random) -> Expected:

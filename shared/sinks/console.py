@@ -13,6 +13,7 @@ import msgspec
 
 from shared.errors import TransientError
 from shared.events import Message
+from shared.settings.model import OutputSettings, Settings
 
 _OPS = {"c": ("insert", "32"), "u": ("update", "33"), "d": ("delete", "31"), "r": ("read", "36")}
 _DIM, _BOLD, _PLAIN = "2", "1", ""
@@ -29,6 +30,11 @@ class _Body(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def open_sink(output: OutputSettings, settings: Settings) -> "ConsoleSink":  # noqa: ARG001 - every kind is opened alike
+    """Return the sink of one output: standard output."""
+    return ConsoleSink()
 
 
 class ConsoleSink:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from azure.core.exceptions import ClientAuthenticationError
 from azure.servicebus import ServiceBusSubQueue
-from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+from azure.servicebus.aio import ServiceBusSender
 from azure.servicebus.exceptions import (
     MessageSizeExceededError,
     MessagingEntityDisabledError,
@@ -29,10 +29,9 @@ from azure.servicebus.exceptions import (
 )
 
 from shared import amqp
-from shared.errors import ConfigError, RejectedError, TransientError
+from shared.errors import RejectedError, TransientError
 from shared.events import Message
-from shared.identity import credential
-from shared.settings.model import AzureSettings
+from shared.settings.model import AzureSettings, OutputSettings, Settings
 
 MAX_SENDERS = 100
 """Senders that are open at most: each has a connection of its own, and an instance has few sockets to give."""
@@ -45,9 +44,23 @@ RETRY_WAIT_S = 0.1
 """The SDK repeats once, at once: that mends a link that the service closed while it was idle (after ten minutes).
 Every further attempt is for whoever holds the messages to decide, who knows the budget."""
 
+_OPTIONS: dict[str, Any] = {
+    "retry_total": RETRIES,
+    "retry_mode": "fixed",
+    "retry_backoff_factor": RETRY_WAIT_S,
+    "try_timeout": ATTEMPT_S,
+}
+
 MAX_LOOK = 100
 
 _BUSY_WAIT = re.compile(r"wait (\d+) seconds")
+
+
+def open_sink(output: OutputSettings, settings: Settings) -> "ServiceBusSink":
+    """Return the sink of one output: topics in its own namespace, else in that of the ingest queue."""
+    own = output.connection.connection_string or output.connection.address
+    connection = output.connection if own else settings.bus
+    return ServiceBusSink(connection, max_message_bytes=settings.capture.max_message_bytes)
 
 
 class ServiceBusSink:
@@ -66,7 +79,7 @@ class ServiceBusSink:
         max_senders: int = MAX_SENDERS,
         encoded: bool | None = None,
     ) -> None:
-        self._namespace = _Namespace(connection)
+        self._namespace = amqp.Namespace(connection, **_OPTIONS)
         self._max_message_bytes = max_message_bytes
         self._max_senders = max_senders
         self._encoded = amqp.supported() if encoded is None else encoded
@@ -164,7 +177,7 @@ class QueueLook:
     """Looks into a queue without taking anything out of it."""
 
     def __init__(self, connection: AzureSettings) -> None:
-        self._namespace = _Namespace(connection)
+        self._namespace = amqp.Namespace(connection, **_OPTIONS)
 
     async def dead_lettered(self, queue: str) -> int:
         """Return how many messages the queue has dead-lettered; 100 means: at least as many.
@@ -188,34 +201,6 @@ class QueueLook:
 class _OpenSender:
     sender: ServiceBusSender
     limit: int
-
-
-class _Namespace:
-    """The SDK's client of one namespace and the credential it was given."""
-
-    def __init__(self, connection: AzureSettings) -> None:
-        self._stack = contextlib.AsyncExitStack()
-        options: dict[str, Any] = {
-            "retry_total": RETRIES,
-            "retry_mode": "fixed",
-            "retry_backoff_factor": RETRY_WAIT_S,
-            "try_timeout": ATTEMPT_S,
-        }
-        try:
-            if connection.connection_string:
-                self.client = ServiceBusClient.from_connection_string(connection.connection_string, **options)
-            else:
-                identity = credential(connection)
-                self.client = ServiceBusClient(connection.address, identity, **options)
-                self._stack.push_async_callback(identity.close)
-        except ValueError:
-            reason = "the connection of Service Bus is malformed"
-            hint = "give Endpoint=sb://…;SharedAccessKeyName=…;SharedAccessKey=…, or fullyQualifiedNamespace"
-            raise ConfigError(reason, where="ServiceBus", hint=hint) from None  # it may quote the key
-        self._stack.push_async_callback(self.client.close)
-
-    async def close(self) -> None:
-        await self._stack.aclose()
 
 
 async def _close(sender: ServiceBusSender) -> None:

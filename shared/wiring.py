@@ -1,0 +1,207 @@
+"""The composition root: from settings to the objects that do the work, once per process and event loop."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+from shared import sinks, sources
+from shared.amqp import Namespace
+from shared.capture import Capture, SourceInUse
+from shared.checkpoint import Checkpoint
+from shared.clock import SystemClock
+from shared.deliver import Deliver, Incoming
+from shared.errors import ConfigError
+from shared.events import FoundStream, Stream
+from shared.formats.dstream import DStreamFormat
+from shared.forward import Forward
+from shared.health import Health
+from shared.held import Shard
+from shared.packing import Packing
+from shared.ports import Sink
+from shared.pump import SessionPump, incoming
+from shared.settings.model import OutputSettings, Settings
+from shared.sinks.servicebus import QueueLook, ServiceBusSink
+from shared.stores.azure.account import AzureAccount
+from shared.stores.azure.claims import AzureClaimStore
+from shared.stores.azure.leases import AzureLease
+from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateStore
+
+
+class Wiring:
+    """Makes each object at its first use and closes them all together.
+
+    Everything belongs to the event loop in which it was first asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._open = AsyncExitStack()
+        self._account: AzureAccount | None = None
+        self._bus: ServiceBusSink | None = None
+        self._look: QueueLook | None = None
+        self._captures: dict[int, Capture] = {}
+        self._deliver: Deliver | None = None
+        self._sources: dict[str, SourceInUse] = {}
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The names of the outputs, which the marks carry."""
+        return tuple(output.name for output in self.settings.outputs)
+
+    @property
+    def account(self) -> AzureAccount:
+        """The storage account that keeps state, leases and claims."""
+        if self._account is None:
+            self._account = AzureAccount(self.settings.state)
+            self._open.push_async_callback(self._account.close)
+        return self._account
+
+    @property
+    def bus(self) -> ServiceBusSink:
+        """The namespace that has the ingest queue and the rejected queue."""
+        if self._bus is None:
+            self._bus = ServiceBusSink(self.settings.bus, max_message_bytes=self.settings.capture.max_message_bytes)
+            self._open.push_async_callback(self._bus.close)
+        return self._bus
+
+    @property
+    def states(self) -> AzureStateStore:
+        """The states and marks of all streams."""
+        return AzureStateStore(self.account, self.settings.state_table)
+
+    @property
+    def control(self) -> AzureControl:
+        """The bell that every operator's command rings."""
+        return AzureControl(self.account, self.settings.state_table)
+
+    async def sources(self) -> dict[str, SourceInUse]:
+        """Return the configured sources by name, opened.
+
+        Raises:
+            ConfigError: a source cannot be used on this machine (no driver).
+        """
+        for source in self.settings.sources:
+            if source.name not in self._sources:
+                module = _kind(sources, source.kind)
+                opened = await self._open.enter_async_context(module.open_source(source))
+                self._sources[source.name] = SourceInUse(opened, source.deadline_s, source.page)
+        return self._sources
+
+    async def capture(self, shard: int = 0) -> Capture:
+        """Return the capture of one shard.
+
+        Raises:
+            ConfigError: a source cannot be used on this machine (no driver).
+        """
+        if shard not in self._captures:
+            self._captures[shard] = await self._make_capture(shard)
+        return self._captures[shard]
+
+    async def deliver(self) -> Deliver:
+        """Return what delivers packs to the outputs."""
+        if self._deliver is None:
+            settings = self.settings
+            self._deliver = Deliver(
+                sinks={output.name: self._sink(output) for output in settings.outputs},
+                rejected_sink=self.bus,
+                rejected_queue=settings.rejected_queue,
+                states=self.states,
+                marks=AzureMarkStore(self.account, settings.state_table),
+                control=self.control,
+                settings=settings.deliver,
+                clock=self.clock,
+            )
+        return self._deliver
+
+    async def reasons(self) -> list[str]:
+        """Return why the app does not work as it should, with the remedy; empty when all is well."""
+        health = Health(self.sources, self.states, self.look.dead_lettered, self.settings.ingest_queue)
+        return await health.reasons()
+
+    @property
+    def look(self) -> QueueLook:
+        """What counts the packs that were dead-lettered."""
+        if self._look is None:
+            self._look = QueueLook(self.settings.bus)
+            self._open.push_async_callback(self._look.close)
+        return self._look
+
+    def pump(self, deliver: Callable[[Incoming], Awaitable[None]]) -> SessionPump:
+        """Return what receives from the ingest queue where no Functions host does."""
+        namespace = Namespace(self.settings.bus, retry_total=0)
+        self._open.push_async_callback(namespace.close)
+        return SessionPump(namespace.client, self.settings.ingest_queue, lambda message: deliver(incoming(message)))
+
+    async def found(self, start: str) -> dict[Stream, FoundStream]:
+        """Return every stream the sources have, its first position as if `start` were configured.
+
+        Raises:
+            TransientError: a source is away.
+            ConfigError: a source refuses.
+        """
+        found: dict[Stream, FoundStream] = {}
+        for settings in self.settings.sources:
+            async with _kind(sources, settings.kind).open_source(replace(settings, start=start)) as source:
+                found |= {entry.stream: entry for entry in (await source.discover())[0]}
+        return found
+
+    async def close(self) -> None:
+        """Release leases and connections; idempotent."""
+        await self._open.aclose()
+
+    async def _make_capture(self, shard: int) -> Capture:
+        settings, clock = self.settings, self.clock
+        name, duration_s = f"shard-{shard}", settings.capture.lease_s
+        lease = AzureLease(self.account, settings.lease_container, name, clock, duration_s=duration_s)
+        self._open.push_async_callback(lease.release)
+        states = self.states
+        checkpoint = Checkpoint(states, clock)
+        packing = Packing(
+            DStreamFormat(settings.ingest_queue),
+            AzureClaimStore(self.account, settings.claims_container),
+            max_message_bytes=settings.capture.max_message_bytes,
+            max_changes=settings.capture.max_pack_changes,
+        )
+        return Capture(
+            sources=await self.sources(),
+            shard=Shard(
+                index=shard,
+                shards=settings.capture.shards,
+                states=states,
+                marks=AzureMarkStore(self.account, settings.state_table),
+                destinations=self.destinations,
+                clock=clock,
+                probe_after_s=settings.capture.probe_after_s,
+            ),
+            forward=Forward(
+                ingest=self.bus,
+                queue=settings.ingest_queue,
+                rejected_queue=settings.rejected_queue,
+                packing=packing,
+                checkpoint=checkpoint,
+                settings=settings.capture,
+                clock=clock,
+            ),
+            checkpoint=checkpoint,
+            control=self.control,
+            lease=lease,
+            settings=settings.capture,
+            clock=clock,
+        )
+
+    def _sink(self, output: OutputSettings) -> Sink:
+        opened: Sink = _kind(sinks, output.kind).open_sink(output, self.settings)
+        self._open.push_async_callback(opened.close)
+        return opened
+
+
+def _kind(package: ModuleType, kind: str) -> ModuleType:
+    known = sorted(module.name for module in iter_modules(package.__path__))
+    if kind not in known:
+        msg = f"there is no kind {kind}"
+        raise ConfigError(msg, value=kind, hint=f"known kinds: {', '.join(known)}")
+    return import_module(f"{package.__name__}.{kind}")
