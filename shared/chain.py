@@ -81,7 +81,6 @@ def created(
         replay=replay,
         incarnation=incarnation,
         interval_s=found.poll_interval_s,
-        anchor=now,
         moved_at=now,
         destinations=destinations,
     )
@@ -137,7 +136,7 @@ def rewound(state: StreamState, to: Position, marks: Mapping[str, Mark]) -> Stre
 
 def resumed(state: StreamState) -> StreamState:
     """Return the state of a paused or halted stream that goes on where it stands."""
-    return replace(state, status="running", reason="", repairs=0, parks=0, not_before=None)
+    return replace(state, status="running", reason="", repairs=0, parks=0, not_before=None, anchor=None)
 
 
 def skipped(state: StreamState, to: Position) -> StreamState:
@@ -147,4 +146,6 @@ def skipped(state: StreamState, to: Position) -> StreamState:
 
 
 def _new_chain(state: StreamState, seen: int, start: Position) -> StreamState:
-    return replace(state, position=start, chain=max(state.chain, seen) + 1, chain_start=start, not_before=None)
+    return replace(
+        state, position=start, chain=max(state.chain, seen) + 1, chain_start=start, not_before=None, anchor=None
+    )

@@ -97,8 +97,9 @@ class StreamState:
 
     `repairs` and `parks` count those since the last progress, `repaired` all repairs there ever were. `reason` says why
     the stream is not running, or what was last done about it. `interval_s` is the adaptive poll interval and `anchor`
-    when it was set: the stream is due at `anchor` + k x `interval_s`. `moved_at` is when the position last moved.
-    `destinations` are those the stream had when they were last looked at: one that is not among them is new.
+    when it was set: the stream is due at `anchor` + k x `interval_s`, and at once without an anchor. `moved_at` is when
+    the position last moved. `destinations` are those the stream had when they were last looked at: one that is not
+    among them is new.
     """
 
     stream: Stream
