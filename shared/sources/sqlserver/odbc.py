@@ -38,6 +38,9 @@ _NUMBER = re.compile(r"\((-?\d+)\) \(SQL\w+\)")
 _PREFIX = re.compile(r"^(\[[^\]]*\]\s*)+")
 _USER = re.compile(r"(?:^|;)\s*uid\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^;]*))", re.IGNORECASE)
 
+_AT_ONCE = 16
+"""Rows that are fetched before their size is looked at."""
+
 _ANY_UTF_16 = "utf_16_le_any"
 _GONE = frozenset({207, 208})
 _LOGIN = frozenset({4060, 18452, 18456, 18486, 18487, 18488, 40532, 40615})
@@ -72,10 +75,13 @@ class Session:
         self._cursor = connection.cursor()
         self._user = user
         self.described: Sequence[tuple[Any, ...]] = ()
+        self.is_cut = False
         self.is_lost = False
 
-    def rows(self, sql: str, *parameters: object) -> Sequence[Sequence[Any]]:
+    def rows(self, sql: str, *parameters: object, most_bytes: int | None = None) -> Sequence[Sequence[Any]]:
         """Execute one statement and return its rows, if it has any; `described` then has its columns.
+
+        With `most_bytes`, fetching ends soon after that many bytes of values; `is_cut` tells whether it did.
 
         Raises:
             GoneError: a table or column does not exist.
@@ -84,19 +90,32 @@ class Session:
         """
         try:
             try:
-                return self._fetch(sql, parameters)
+                return self._fetch(sql, parameters, most_bytes)
             except UnicodeDecodeError:  # an unpaired surrogate, which nvarchar can hold: rare, and slower to let pass
                 self._decode(_ANY_UTF_16)
-                return self._fetch(sql, parameters)
+                return self._fetch(sql, parameters, most_bytes)
         except pyodbc.Error as why:
             error = told(why, self._user)
             self.is_lost = _is_lost(why)
             raise error from why
 
-    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> Sequence[Sequence[Any]]:
+    def _fetch(self, sql: str, parameters: tuple[object, ...], most_bytes: int | None) -> Sequence[Sequence[Any]]:
         self._cursor.execute(sql, *parameters)
         self.described = self._cursor.description or ()
-        return self._cursor.fetchall() if self.described else ()
+        self.is_cut = False
+        if not self.described:
+            return ()
+        if most_bytes is None:
+            return self._cursor.fetchall()  # type: ignore[no-any-return]
+        rows: list[Sequence[Any]] = []
+        fetched_bytes = 0
+        while some := self._cursor.fetchmany(_AT_ONCE):
+            rows += some
+            fetched_bytes += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
+            if fetched_bytes >= most_bytes:
+                self.is_cut = True
+                break
+        return rows
 
     def _decode(self, encoding: str) -> None:
         self._cursor.close()

@@ -21,6 +21,9 @@ from shared.sources.sqlserver.tables import Catalog, Layout, Table
 DEFAULT_RETENTION_S = 259_200.0
 """Three days: what the clean-up job keeps unless it was told otherwise."""
 
+PAGE_BYTES = 16 * 1024 * 1024
+"""About where a page of a table with large values ends, so that its rows fit into the smallest instance."""
+
 _FEWEST_ROWS = 3
 """Rows of a page, whatever its limit: an update has two, and the third shows that they are all of it."""
 _GREATEST_INT = 0x7FFF_FFFF
@@ -234,6 +237,7 @@ def _place(table: Table, after: Position) -> Place:
 def _page(session: Session, layout: Layout, span: Span, place: Place, limit: int) -> tuple[Sequence[Row], bool]:
     """Return rows that follow `place`, whole groups, and whether more follow; none when there are none."""
     count = max(limit + 1, _FEWEST_ROWS)
+    most_bytes = PAGE_BYTES if layout.is_wide else None
     while True:
         rows = session.rows(
             layout.page,
@@ -243,16 +247,18 @@ def _page(session: Session, layout: Layout, span: Span, place: Place, limit: int
             place.operation,
             span.last,
             count,
+            most_bytes=most_bytes,
         )
         if layout.described != session.described:
             if layout.described:
                 msg = f"the columns of capture instance {span.instance.name} changed"
                 raise GoneError(msg)
             layout.described = session.described
-        taken = whole_groups(rows, limit, more=len(rows) == count)
+        more = session.is_cut or len(rows) == count
+        taken = whole_groups(rows, limit, more=more)
         if taken is not None:
-            return rows[:taken], taken < len(rows) or len(rows) == count
-        count *= 2
+            return rows[:taken], more or taken < len(rows)
+        count, most_bytes = 2 * count, None
 
 
 def _check(session: Session, table: Table, used: Instance | None, place: Place) -> None:

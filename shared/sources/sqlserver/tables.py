@@ -41,11 +41,13 @@ class Catalog:
 class Layout:
     """How to read one capture instance: the page statement, and what makes events of its rows.
 
-    `described` is how the driver described the first page's columns: another description means that they were altered.
+    `is_wide` tells that a row can be of any size. `described` is how the driver described the first page's columns:
+    another description means that they were altered.
     """
 
     page: str
     changes: Changes
+    is_wide: bool
     described: Sequence[tuple[Any, ...]] = ()
 
 
@@ -122,7 +124,7 @@ def layout(session: Session, settings: SqlServerSettings, table: Table, instance
             where=f"{_where(settings)}, table {table.settings.schema}.{table.settings.name}",
             hint="capture the table without it: @captured_column_list of sys.sp_cdc_enable_table",
         ) from why
-    return Layout(queries.page(instance.name, expressions), changes)
+    return Layout(queries.page(instance.name, expressions), changes, any(column.is_large for column in changes.columns))
 
 
 class _Finding:

@@ -279,3 +279,24 @@ async def test_the_retention_is_configured_or_asked_for_or_three_days(jobs, conf
     (found,), _ = await database.source(retention_s=configured).discover()
 
     assert found.retention_s == retention_s
+
+
+@pytest.mark.parametrize("most_rows", [1, 2, 3, 4])
+async def test_a_page_of_large_rows_ends_by_their_size_and_cuts_no_update(most_rows):
+    database = Database("Persons")
+    database.instances[0].columns = (("ID", "int", 4), ("Bio", "nvarchar", -1))
+    database.most_rows = most_rows
+    source = database.source()
+    database.commit((2, 1, "a"), (2, 2, "b"), (2, 3, "c"))
+    for instance in database.instances:
+        lsn_, command, _, *rest = instance.rows[-1]
+        instance.rows += [(lsn_, command, lsn(99), 3, *rest[1:]), (lsn_, command, lsn(99), 4, *rest[1:])]
+
+    batch = await source.read(PERSONS, START, 100)
+    read = list(batch.events)
+    while batch.more:
+        batch = await source.read(PERSONS, batch.position, 100)
+        read += batch.events
+
+    assert [event.op for event in read] == ["c", "c", "c", "u"]
+    assert read[-1].before is not None

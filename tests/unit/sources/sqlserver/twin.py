@@ -50,7 +50,9 @@ class Database:
         self.before: dict[str, Callable[[], None]] = {}
         self.retention: Sequence[tuple[str, int]] = ()
         self.described: Sequence[tuple[Any, ...]] = ()
+        self.is_cut = False
         self.is_lost = False
+        self.most_rows = 10
 
     def source(self, *tables: str, **changes: Any) -> SqlServerSource:
         named = tuple(TableSettings("dbo", table, 1.0, 30.0) for table in tables or sorted(self.existing))
@@ -95,12 +97,15 @@ class Database:
         self.statements.clear()
         return counted
 
-    def rows(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
+    def rows(self, sql: str, *parameters: Any, most_bytes: int | None = None) -> Sequence[Sequence[Any]]:
         self.statements.append(sql)
         for part in [part for part in self.before if part in sql]:
             self.before.pop(part)()
         if sql.startswith("DECLARE @l"):
-            return list(self._page(sql, *parameters))
+            rows = list(self._page(sql, *parameters))
+            kept = self.most_rows if most_bytes else len(rows)
+            self.is_cut = kept < len(rows)
+            return rows[:kept]
         if " AS n, k.*" in sql:
             return list(self._places(sql))
         return self._metadata(sql, *parameters)
