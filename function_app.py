@@ -1,4 +1,4 @@
-"""The function app. It always loads: where the settings cannot work, only health is there, and says why."""
+"""The function app. It always loads: where settings or machine cannot work, only health is there, and says why."""
 
 import os
 
@@ -16,16 +16,17 @@ app = func.FunctionApp()
 try:
     settings = load()
     check_bindings(settings, os.environ)
+    wiring = Wiring(settings)
+    wiring.check_machine()
 except (ConfigError, InvalidConfigError) as why:
     problems = [str(problem) for problem in (why.problems if isinstance(why, InvalidConfigError) else (why,))]
 
     async def reasons() -> list[str]:
-        """Return what is wrong with the settings."""
+        """Return what is wrong with the settings or the machine."""
         return problems
 
     app.register_functions(health.blueprint(reasons))
 else:
-    wiring = Wiring(settings)
     app.register_functions(health.blueprint(wiring.reasons))
     app.register_functions(capture.blueprint(wiring))
     app.register_functions(deliver.blueprint(wiring))

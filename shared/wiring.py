@@ -91,6 +91,15 @@ class Wiring:
                 self._sources[source.name] = SourceInUse(opened, source.deadline_s, source.page)
         return self._sources
 
+    def check_machine(self) -> None:
+        """See that this machine has what the sources need.
+
+        Raises:
+            ConfigError: a driver is missing.
+        """
+        for source in self.settings.sources:
+            _kind(sources, source.kind).check_machine()
+
     async def capture(self, shard: int = 0) -> Capture:
         """Return the capture of one shard.
 

@@ -1,1 +1,6 @@
 """SQL Server and Azure SQL change data capture: one stream per captured table, read from its change tables."""
+
+from shared.sources.sqlserver.odbc import find_driver as check_machine
+from shared.sources.sqlserver.source import open_source
+
+__all__ = ["check_machine", "open_source"]
