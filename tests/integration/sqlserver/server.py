@@ -73,18 +73,16 @@ class Server:
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer) == {"done": True}
 
-    def settings(self, *tables: str, **changes: Any) -> SqlServerSettings:
-        """Return settings that capture these tables, written as `Name` or `schema.Name`."""
+    def settings(self, *tables: str | tuple[str, str], **changes: Any) -> SqlServerSettings:
+        """Return settings that capture these tables, of schema dbo when it is not given."""
         [(database,)] = self.run("SELECT DB_NAME()")
-        named = [table.partition(".") for table in tables]
+        named = [("dbo", table) if isinstance(table, str) else table for table in tables]
         settings = SqlServerSettings(
             name="sql1",
             odbc=self.odbc,
             database=database,
             server="localhost",
-            tables=tuple(
-                TableSettings(schema if name else "dbo", name or schema, 1.0, 30.0) for schema, _, name in named
-            ),
+            tables=tuple(TableSettings(schema, name, 1.0, 30.0) for schema, name in named),
         )
         return replace(settings, **changes)
 

@@ -1,0 +1,171 @@
+"""What goes wrong between the source and a server: the server makes the fault, and the driver reports it."""
+
+import asyncio
+import re
+import socket
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.errors import ConfigError, TransientError
+from shared.events import Position
+from tests.integration.sqlserver.server import LIVE, Server, capture, opened, started, unique
+
+NOWHERE = Position("")
+PERSONS = "ID int NOT NULL PRIMARY KEY, Name nvarchar(100) NULL"
+PASSWORD = "Wr0ng;pass}word"
+
+
+def altered(server: Server, **keys: str) -> str:
+    """Return the connection string with some of its keys replaced."""
+    odbc = server.odbc
+    for key, value in keys.items():
+        odbc = re.sub(rf"(?i)(^|;){key}=(\{{[^}}]*\}}|[^;]*)", "", odbc)
+        odbc += f";{key}={{{value.replace('}', '}}')}}}"
+    return odbc
+
+
+async def refused(server: Server, odbc: str, **changes: Any) -> ConfigError:
+    settings = replace(server.settings("Persons"), odbc=odbc, **changes)
+    async with opened(settings) as source:
+        with pytest.raises(ConfigError) as told:
+            await source.discover()
+    return told.value
+
+
+async def test_a_wrong_password_is_said_without_telling_it(server: Server) -> None:
+    fault = await refused(server, altered(server, PWD=PASSWORD))
+
+    assert "Login failed for user" in fault.message
+    assert "password" in fault.hint
+    assert PASSWORD not in "".join(traceback.format_exception(fault))
+
+
+async def test_an_unknown_database_is_named(server: Server) -> None:
+    fault = await refused(server, altered(server, Database="Nowhere"))
+
+    assert "Nowhere" in fault.message
+    assert "database" in fault.hint
+
+
+async def test_a_server_that_is_away_is_tried_again(server: Server) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        odbc = altered(server, Server=f"127.0.0.1,{taken.getsockname()[1]}")
+        settings = replace(server.settings("Persons"), odbc=odbc, query_timeout_s=1.0)
+        async with opened(settings) as source:
+            for call in (source.discover(), source.probe({server.stream(settings, "Persons"): NOWHERE})):
+                with pytest.raises(TransientError, match="reachable"):
+                    await call
+
+
+async def test_a_table_that_does_not_exist_is_named_and_the_others_are_read(server: Server) -> None:
+    name = unique("Persons")
+    capture(server, name, PERSONS)
+
+    async with opened(server.settings(name, "Missing")) as source:
+        (found,), (problem,) = await source.discover()
+
+    assert found.stream.endswith(name)
+    assert "table dbo.Missing: there is no such table" in problem.message
+
+
+async def test_a_table_that_is_not_captured_comes_with_the_statement_that_captures_it(server: Server) -> None:
+    name = unique("Plain")
+    server.execute(f"CREATE TABLE dbo.[{name}] ({PERSONS})")
+
+    async with opened(server.settings(name)) as source:
+        found, (problem,) = await source.discover()
+        assert found == []
+
+        server.execute(problem.hint)
+
+        (entry,), problems = await source.discover()
+    assert (entry.stream, problems) == (server.stream(server.settings(), name), ())
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Server]:
+    """A server of its own, whose capture and logins a test may change."""
+    if LIVE:
+        pytest.skip("changes a whole server: unset SLUICE_TEST_SQLSERVER")
+    with started() as server:
+        yield server
+
+
+async def test_change_capture_that_is_off_comes_with_the_statement_that_switches_it_on(alone: Server) -> None:
+    alone.execute("EXEC sys.sp_cdc_disable_db")
+
+    fault = await refused(alone, alone.odbc)
+
+    assert "change data capture is off in database TestDB" in fault.message
+    assert fault.hint.startswith("EXEC sys.sp_cdc_enable_db")
+    alone.execute("EXEC sys.sp_cdc_enable_db")
+
+
+async def test_a_login_that_may_not_read_changes_is_told_the_grant(alone: Server) -> None:
+    name = unique("Persons")
+    capture(alone, name, PERSONS)
+    alone.execute(
+        "CREATE LOGIN reader WITH PASSWORD = N'Read3r!pass'",
+        "CREATE USER reader FOR LOGIN reader",
+    )
+    odbc = altered(alone, UID="reader", PWD="Read3r!pass")
+
+    fault = await refused(alone, odbc)
+    assert fault.hint == "GRANT SELECT ON SCHEMA::cdc TO [reader]"
+
+    alone.execute(fault.hint, f"GRANT VIEW DEFINITION ON dbo.[{name}] TO reader")
+    alone.execute(f"INSERT INTO dbo.[{name}] VALUES (1, N'a')")
+    await alone.captured(f"dbo_{name}", 1)
+    settings = replace(alone.settings(name), odbc=odbc)
+    stream = alone.stream(settings, name)
+    async with opened(settings) as source:
+        (found,), problems = await source.discover()
+        assert (found.stream, problems) == (stream, ())
+        assert found.retention_s == 259_200.0
+        assert len((await source.read(stream, NOWHERE, 10)).events) == 1
+
+        alone.execute("REVOKE SELECT ON SCHEMA::cdc FROM reader")
+        for call in (source.read(stream, NOWHERE, 10), source.probe({stream: NOWHERE})):
+            with pytest.raises(ConfigError, match="GRANT SELECT ON SCHEMA::cdc TO"):
+                await call
+
+
+async def test_a_login_without_a_user_in_the_database_is_told_what_to_create(alone: Server) -> None:
+    alone.execute("CREATE LOGIN stranger WITH PASSWORD = N'Str4nger!pass'")
+
+    fault = await refused(alone, altered(alone, UID="stranger", PWD="Str4nger!pass"))
+
+    assert "stranger" in fault.message
+
+
+async def test_killed_connections_are_replaced(alone: Server) -> None:
+    name = unique("Persons")
+    capture(alone, name, PERSONS)
+    settings = alone.settings(name, connections=1)
+    stream = alone.stream(settings, name)
+    async with opened(settings) as source:
+        await source.read(stream, NOWHERE, 10)
+
+        alone.switch({"kill": True})
+
+        with pytest.raises(TransientError):
+            await source.read(stream, NOWHERE, 10)
+        assert (await source.read(stream, NOWHERE, 10)).events == ()
+
+
+async def test_closing_does_not_wait_for_a_statement_that_hangs(alone: Server) -> None:
+    name = unique("Persons")
+    capture(alone, name, PERSONS)
+    settings = alone.settings(name)
+    async with opened(settings) as source:
+        await source.discover()
+        alone.switch({"delay_s": 30})
+        hanging = asyncio.create_task(source.discover())
+        await asyncio.sleep(0)
+    with pytest.raises(TransientError):
+        await hanging
