@@ -1,11 +1,8 @@
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from schedules import Schedule  # a module of this folder, which is no package
+from tests.chaos.schedules import Schedule
 
 SCHEDULES, PORTIONS = 1_000, 10
 

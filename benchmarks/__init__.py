@@ -1,0 +1,1 @@
+"""Figures: what capture and deliver reach beside the ceilings of the driver and the broker."""

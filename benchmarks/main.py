@@ -1,0 +1,254 @@
+"""`make bench`: live CDC rows of ten columns and about 500 bytes, captured and delivered on one core.
+
+The servers of the local cloud run on the other core. Beside each figure stands the ceiling that was measured in the
+same run: for capture, the same rows read by the ODBC driver alone; for deliver, the same messages sent in prepared
+batches. Times vary from machine to machine and run to run; the counts are exact.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyodbc
+from aiohttp import ClientSession
+
+from local.cloud import Cloud, running
+from local.entities import config
+from local.sqlserver import driver
+from shared import amqp, naming, pack, routing
+from shared.capture import Capture
+from shared.deliver import Deliver, Incoming
+from shared.events import Message
+from shared.settings import load
+from shared.settings.model import Settings
+from shared.wiring import Wiring
+
+ROWS = 30_000
+ROUNDS = 3
+IDLE_TABLES = 1_000
+RESULT = Path(__file__).parent / "results" / "main.json"
+COLUMNS = (
+    "ID int NOT NULL PRIMARY KEY, Name nvarchar(100) NOT NULL, Mail varchar(100) NOT NULL, "
+    "Amount decimal(18, 4) NOT NULL, Visits bigint NOT NULL, Ratio float NOT NULL, Active bit NOT NULL, "
+    "Born date NOT NULL, Seen datetime2(7) NOT NULL, Token uniqueidentifier NOT NULL"
+)
+CONFIGURATION = """
+source "sqlserver" "bench" {{
+  connection_string = env("SqlServer")
+  poll_interval     = "1s"
+  max_poll_interval = "1s"
+  tables            = [{tables}]
+}}
+"""
+
+
+def main() -> None:
+    """Measure, print, and write the result file."""
+    result = asyncio.run(_measure())
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    width = max(map(len, result))
+    for name, value in result.items():
+        print(f"{name:<{width}}  {value:>12,.1f}" if isinstance(value, float) else f"{name:<{width}}  {value:>12,}")
+    print(f"written to {RESULT.relative_to(Path.cwd()) if RESULT.is_relative_to(Path.cwd()) else RESULT}")
+
+
+async def _measure() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        tables = [f"Wide{number}" for number in range(ROUNDS)]
+        async with _cloud(Path(folder), tables) as (cloud, settings):
+            print(f"loading {ROUNDS} x {ROWS:,} rows …", file=sys.stderr)
+            for table in tables:
+                await asyncio.to_thread(_load, cloud, table)
+            rounds = [await _round(cloud, settings, table) for table in tables]
+            counts = rounds[0][1]
+            result: dict[str, Any] = {"rows": ROWS, "rounds": ROUNDS}
+            for name in rounds[0][0]:
+                result[name] = round(median(times[name] for times, _ in rounds), 1)
+        result |= counts
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        result |= await _idle(Path(folder))
+    return result
+
+
+@asynccontextmanager
+async def _cloud(folder: Path, tables: Sequence[str]) -> AsyncIterator[tuple[Cloud, Settings]]:
+    """Start the servers on one core and stay on another."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(cores[1:]) or set(cores))
+    topics = [naming.topic(naming.stream("bench", "TestDB", "dbo", table)) for table in tables]
+    async with running(("azurite", "broker", "sqlserver"), folder, entities=config(topics)) as cloud:
+        os.sched_setaffinity(0, {cores[0]})
+        file = folder / "sluice.hcl"
+        file.write_text(CONFIGURATION.format(tables=", ".join(f'"{table}"' for table in tables)))
+        settings = load(file, cloud.settings)
+        await asyncio.to_thread(_create, cloud, tables)
+        yield cloud, replace(settings, capture=replace(settings.capture, ahead=1_000_000, linger_s=300.0))
+    os.sched_setaffinity(0, set(cores))
+
+
+def _connect(cloud: Cloud) -> pyodbc.Connection:
+    return pyodbc.connect(f"Driver={driver.path()};{cloud.settings['SqlServerOdbc']}", autocommit=True)
+
+
+def _create(cloud: Cloud, tables: Sequence[str]) -> None:
+    connection = _connect(cloud)
+    connection.execute("EXEC sys.sp_cdc_enable_db")
+    for table in tables:
+        connection.execute(f"CREATE TABLE dbo.[{table}] ({COLUMNS})")
+        connection.execute(
+            f"EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'{table}', @role_name = NULL"
+        )
+    connection.close()
+
+
+def _load(cloud: Cloud, table: str) -> None:
+    connection = _connect(cloud)
+    connection.autocommit = False
+    cursor = connection.cursor()
+    cursor.fast_executemany = True
+    rows = [
+        (
+            key, f"Person {key} {'x' * 60}", f"person.{key}@{'example' * 8}.com", f"{key}.1234", key * 1_000_003,
+            key / 7, key % 2, "1990-01-31", "2026-11-21T07:28:06.1234567", f"{key:032x}",
+        )
+        for key in range(1, ROWS + 1)
+    ]  # fmt: skip
+    for start in range(0, ROWS, 1_000):
+        cursor.executemany(f"INSERT INTO dbo.[{table}] VALUES (?,?,?,?,?,?,?,?,?,?)", rows[start : start + 1_000])  # noqa: S608
+        connection.commit()
+    connection.close()
+
+
+async def _round(cloud: Cloud, settings: Settings, table: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure one table: the driver alone, capture, deliver, prepared batches alone."""
+    only = tuple(entry for entry in settings.sources[0].tables if entry.name == table)
+    settings = replace(settings, sources=(replace(settings.sources[0], tables=only),))
+    stream = naming.stream("bench", "TestDB", "dbo", table)
+    times: dict[str, float] = {}
+    times["capture_ceiling_per_s"] = await _rate(lambda: asyncio.to_thread(_fetch, cloud, table))
+    wiring = Wiring(settings)
+    capture = await wiring.capture()
+    await _reset(cloud)
+    times["capture_per_s"] = await _rate(lambda: _captured(capture))
+    counts = {f"capture_{name}": count for name, count in (await _counts(cloud)).items()}
+    packs = await _packs(cloud, stream)
+    await _reset(cloud)
+    deliver = await wiring.deliver()
+    times["deliver_per_s"] = await _rate(lambda: _delivered(deliver, packs))
+    counts |= {f"deliver_{name}": count for name, count in (await _counts(cloud)).items() if name != "sql_statements"}
+    times["deliver_ceiling_per_s"] = await _ceiling(wiring, stream, packs)
+    await wiring.close()
+    await cloud.part("broker").fault({"purge": settings.ingest_queue})
+    return times, counts
+
+
+async def _rate(work: Callable[[], Awaitable[None]]) -> float:
+    started = time.perf_counter()
+    await work()
+    return ROWS / (time.perf_counter() - started)
+
+
+def _fetch(cloud: Cloud, table: str) -> None:
+    connection = _connect(cloud)
+    cursor = connection.execute(f"SELECT * FROM cdc.[dbo_{table}_CT]")  # noqa: S608
+    count = 0
+    while rows := cursor.fetchmany(5_000):
+        count += len(rows)
+    connection.close()
+    assert count == ROWS, count
+
+
+async def _captured(capture: Capture) -> None:
+    while sum(len(held.trail) for held in capture.held.values()) == 0:
+        await capture.tick()
+
+
+async def _packs(cloud: Cloud, stream: str) -> list[bytes]:
+    """Return the bodies of the packs that wait in the ingest queue."""
+    async with (
+        ClientSession() as session,
+        session.get(f"{cloud.part('broker').control}/messages", params={"entity": "ingest-queue"}) as answer,
+    ):
+        bodies = [base64.b64decode(message["body"]) for message in await answer.json(content_type=None)]
+    assert sum(pack.decode(body).header.count for body in bodies) == ROWS, stream
+    return bodies
+
+
+async def _delivered(deliver: Deliver, packs: Sequence[bytes]) -> None:
+    for body in packs:
+        await deliver.deliver(Incoming(body, pack.CONTENT_TYPE))
+
+
+async def _ceiling(wiring: Wiring, stream: Any, packs: Sequence[bytes]) -> float:
+    """Return what the broker takes when all messages are encoded beforehand."""
+    messages: list[Message] = []
+    for body in packs:
+        messages.extend(routing.messages(stream, list(pack.decode(body).changes), replay=9))
+    batches = list(amqp.batches(messages, wiring.settings.capture.max_message_bytes))
+    client = amqp.Namespace(wiring.settings.bus)
+    async with client.client.get_topic_sender(naming.topic(stream)) as sender:
+        await sender.create_message_batch()
+        started = time.perf_counter()
+        for batch in batches:
+            await amqp.transfer(sender, batch, encoded=True)
+        rate = ROWS / (time.perf_counter() - started)
+    await client.close()
+    return rate
+
+
+async def _reset(cloud: Cloud) -> None:
+    for part in ("azurite", "sqlserver", "broker"):
+        await cloud.part(part).fault({"reset_counts": True})
+
+
+async def _counts(cloud: Cloud) -> dict[str, float]:
+    """Return the statements, storage calls and AMQP transfers since the last reset, per 10,000 changes."""
+    storage = (await cloud.part("azurite").state())["counts"]
+    statements = (await cloud.part("sqlserver").state())["statements"]
+    transfers = (await cloud.part("broker").state())["traffic"]["transfers_received"]
+    per = ROWS / 10_000
+    return {
+        "sql_statements_per_10000": round(statements / per, 1),
+        "storage_calls_per_10000": round(sum(storage.values()) / per, 1),
+        "amqp_transfers_per_10000": round(transfers / per, 1),
+    }
+
+
+async def _idle(folder: Path) -> dict[str, Any]:
+    """Return what one tick over many quiet tables costs."""
+    tables = [f"Idle{number}" for number in range(IDLE_TABLES)]
+    print(f"creating {IDLE_TABLES:,} idle tables …", file=sys.stderr)
+    async with _cloud(folder, tables) as (cloud, settings):
+        wiring = Wiring(settings)
+        capture = await wiring.capture()
+        for _ in range(3):
+            await capture.tick()
+            await asyncio.sleep(1.1)
+        await _reset(cloud)
+        started = time.perf_counter()
+        await capture.tick()
+        passed = time.perf_counter() - started
+        storage = (await cloud.part("azurite").state())["counts"]
+        statements = (await cloud.part("sqlserver").state())["statements"]
+        await wiring.close()
+    return {
+        "idle_tables": IDLE_TABLES,
+        "idle_tick_sql_statements": statements,
+        "idle_tick_storage_calls": sum(storage.values()),
+        "idle_tick_ms": round(passed * 1_000, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
