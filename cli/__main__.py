@@ -80,10 +80,15 @@ def pause_command(file: Path | None, names: tuple[str, ...]) -> None:
     "again; after it, --skip is needed.",
 )
 @click.option("--skip", is_flag=True, help="Give up the changes between what was delivered and --from.")
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="The database was restored or made anew: --from is in its new history, ids are new.",
+)
 @click.pass_obj
-def resume_command(file: Path | None, names: tuple[str, ...], start: str | None, *, skip: bool) -> None:
+def resume_command(file: Path | None, names: tuple[str, ...], start: str | None, *, skip: bool, restored: bool) -> None:
     """Go on with paused or halted streams. STREAM may hold * and ?."""
-    _work(file, lambda wiring: streams.resume(wiring, names, start=start, skip=skip))
+    _work(file, lambda wiring: streams.resume(wiring, names, start=start, skip=skip, restored=restored))
 
 
 @sluice.command("run")

@@ -28,16 +28,16 @@ async def pause(wiring: Wiring, names: Sequence[str]) -> None:
     await _change(wiring, names, paused, "paused")
 
 
-async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, skip: bool) -> None:
-    """Let the streams that match go on, where they stand or from `start`.
+async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, skip: bool, restored: bool) -> None:
+    """Let the streams that match go on, where they stand or from `start`; `restored`: in a new history of the source.
 
     Raises:
         ConfigError: no stream matches, or `start` would give up changes and `skip` was not said.
         TransientError: the state store or a source is away.
     """
     if start is None:
-        if skip:
-            msg = "--skip says how --from is meant"
+        if skip or restored:
+            msg = "--skip and --restored say how --from is meant"
             raise ConfigError(msg, hint="add --from earliest, --from latest or --from POSITION")
         await _change(wiring, names, lambda state, _: chain.resumed(state), "resumed")
         return
@@ -45,6 +45,8 @@ async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, ski
         to = await _position(wiring, record, start)
 
         def moved(state: StreamState, marks: dict[str, Mark], to: Position = to) -> StreamState:
+            if restored:
+                return chain.replaced(state, to)
             lowest = chain.lowest(marks, wiring.destinations)
             delivered = lowest.position if lowest is not None else state.chain_start
             if to <= delivered:

@@ -139,6 +139,14 @@ def resumed(state: StreamState) -> StreamState:
     return replace(state, status="running", reason="", repairs=0, parks=0, not_before=None, anchor=None)
 
 
+def replaced(state: StreamState, to: Position) -> StreamState:
+    """Return the state that begins after `to` in a new history of the source, as after a restore.
+
+    Positions of the old history mean nothing in the new one, so the marks set no limit, and event ids are new.
+    """
+    return replace(skipped(state, to), incarnation=state.incarnation + 1)
+
+
 def skipped(state: StreamState, to: Position) -> StreamState:
     """Return the state that goes on after `to` and gives up whatever lies between the marks and it."""
     fresh = _new_chain(state, state.chain, to)
