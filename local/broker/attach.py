@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from local.broker.channel import Channel
 
 SESSION_FILTER = "com.microsoft:session-filter"
+MAX_BATCH = "com.microsoft:max-message-batch-size"
 TIMEOUT = "com.microsoft:timeout"
 MANAGEMENT_SUFFIX = "/$management"
 DEFAULT_TIMEOUT_MS = 60_000
@@ -114,7 +115,8 @@ def _open_intake(channel: "Channel", attach: Attach, entity: Entity) -> None:
         raise not_allowed(text)
     intake = Intake(channel, attach.handle, entity.path, partial(store_in, entity))
     channel.links[attach.handle] = intake
-    _answer(channel, attach, max_message_bytes=entity.settings.max_message_bytes)
+    properties = {MAX_BATCH: codec.uint(entity.settings.max_batch_bytes)}
+    _answer(channel, attach, max_message_bytes=entity.settings.max_message_bytes, properties=properties)
     intake.open()
 
 

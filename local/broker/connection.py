@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
     def _dispatch(self, code: int, number: int, fields: list[Any], body: bytes, end: int) -> None:
         channel = self.channels.get(number)
         if code == performatives.OPEN:
-            self.max_frame_bytes = max(_MIN_FRAME_BYTES, fields[2] or MAX_FRAME_BYTES)
+            self.max_frame_bytes = max(_MIN_FRAME_BYTES, min(fields[2] or MAX_FRAME_BYTES, MAX_FRAME_BYTES))
             self.write(performatives.frame(0, performatives.open_(CONTAINER)))
         elif code == performatives.BEGIN:
             self.channels[number] = Channel(self, number, fields)

@@ -14,6 +14,7 @@ from local.broker.conditions import (
 from local.broker.message import Message
 
 MAX_ID_CHARS = 128
+MAX_BATCH_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Settings:
     max_bytes: int = 1024 * 1024 * 1024
     max_message_bytes: int = 256 * 1024
     is_disabled: bool = False
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """The limit of a batch: that of a message, but no more than 1 MB."""
+        return min(self.max_message_bytes, MAX_BATCH_BYTES)
 
 
 @dataclass(slots=True)

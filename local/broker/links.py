@@ -134,15 +134,15 @@ def store_in(entity: Entity, intake: Intake, delivery: Delivery) -> None:
     """Enqueue a delivery of one message or a batch, and answer it."""
     broker = intake.channel.broker
     broker.traffic.transfers_received += 1
-    limit = entity.settings.max_message_bytes
+    is_batch = delivery.message_format == BATCH_FORMAT
+    limit = entity.settings.max_batch_bytes if is_batch else entity.settings.max_message_bytes
 
     def apply() -> AmqpError | None:
         try:
             broker.faults.check(entity.path)
             if len(delivery.data) > limit:
                 return too_large(delivery.number, len(delivery.data), limit)
-            batch = delivery.message_format == BATCH_FORMAT
-            messages = parse_batch(delivery.data) if batch else [parse(delivery.data)]
+            messages = parse_batch(delivery.data) if is_batch else [parse(delivery.data)]
             if len(messages) > MAX_BATCH_MESSAGES:
                 return argument_error(f"A batch holds up to {MAX_BATCH_MESSAGES} messages, not {len(messages)}.")
             entity.send(messages)
@@ -240,7 +240,7 @@ class Outlet(Link):
                 self._queue.dead_letter(token, reason, description, changes)
             elif code == MODIFIED:
                 items = [*raw_items(state), codec.NULL, codec.NULL, codec.NULL]
-                if items[1] == codec.TRUE:
+                if codec.decode(items[1])[0]:
                     raise not_implemented(_DEFERRED)
                 self._queue.abandon(token, application_properties(raw_pairs(items[2])))
             else:
