@@ -1,0 +1,126 @@
+"""`python -m local.sqlserver`: the stand-in as a process of its own."""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from local.part import Part, main
+from local.sqlserver import driver
+from local.sqlserver.engine.names import Login
+from local.sqlserver.errors import SqlError
+from local.sqlserver.server import SqlServer
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add this part's options."""
+    parser.add_argument("--port", type=int, default=0, help="port of the server; 0: a free one")
+    parser.add_argument("--data", type=Path, help="folder that keeps the databases; default: forgotten at the end")
+    parser.add_argument("--database", action="append", help="database to create; repeatable; default: TestDB")
+    parser.add_argument("--password", default="Sluice-local-1", help="password of sa")
+    parser.add_argument("--no-recovery", action="store_true", help="do not offer to resume idle connections")
+
+
+@asynccontextmanager
+async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
+    """Run the server."""
+    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory
+    with tempfile.TemporaryDirectory(prefix="sqlserver-", dir=memory if memory.is_dir() else None) as scratch:
+        folder = arguments.data or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        databases = arguments.database or ["TestDB"]
+        recovery = not arguments.no_recovery
+        server = SqlServer(folder, databases, arguments.password, recovery=recovery, port=arguments.port)
+        server.start()
+        try:
+            yield Part(_settings(server, databases[0], arguments.password), partial(_faults, server), partial(_inspect, server))
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+def _settings(server: SqlServer, database: str, password: str) -> dict[str, str]:
+    url = f"sqlserver://sa:{quote(password, safe='')}@127.0.0.1:{server.port}?database={quote(database)}"
+    return {"SqlServer": url, "SqlServerOdbc": driver.connection_string(server.port, database, "sa", password)}
+
+
+async def _inspect(server: SqlServer) -> dict[str, Any]:
+    return await asyncio.to_thread(server.state)
+
+
+async def _faults(server: SqlServer, wanted: dict[str, Any]) -> None:
+    unknown = wanted.keys() - _FAULTS.keys()
+    if unknown or not wanted:
+        message = f"unknown fault {', '.join(sorted(unknown)) or '(none given)'}; known: {', '.join(_FAULTS)}"
+        raise ValueError(message)
+    for name, value in wanted.items():
+        await asyncio.to_thread(_FAULTS[name], server, value)
+
+
+def _capture(server: SqlServer, value: Any) -> None:
+    given = value if isinstance(value, dict) else {"mode": value}
+    server.capture(given["mode"], given.get("database"), given.get("count", 1))
+
+
+def _cleanup(server: SqlServer, value: Any) -> None:
+    given = value if isinstance(value, dict) else {}
+    low = bytes.fromhex(given["lsn"].removeprefix("0x")) if given.get("lsn") else None
+    server.clean(given.get("database"), low, given.get("instance"))
+
+
+def _idle(server: SqlServer, value: Any) -> None:
+    given = value if isinstance(value, dict) else {"count": value}
+    server.idle(given.get("database"), int(given.get("count", 1)))
+
+
+def _login(server: SqlServer, value: dict[str, Any]) -> None:
+    databases = value.get("databases")
+    server.add_login(
+        Login(
+            value["name"],
+            value["password"],
+            frozenset(schema.casefold() for schema in value.get("deny", [])),
+            None if databases is None else frozenset(name.casefold() for name in databases),
+            frozenset(role.casefold() for role in value.get("roles", [])),
+        )
+    )
+
+
+def _error(server: SqlServer, value: dict[str, Any]) -> None:
+    number = int(value["number"])
+    message = value.get("message", f"Error {number}, as asked for.")
+    error = SqlError(number, message, int(value.get("class", 16)), int(value.get("state", 1)))
+    server.faults.fail(value["match"], error, int(value.get("count", 1)))
+
+
+def _pause(server: SqlServer, value: dict[str, Any]) -> None:
+    server.faults.pause(value["match"], int(value.get("after", 1)), value.get("when", "before"))
+
+
+def _recovery(server: SqlServer, value: Any) -> None:
+    server.faults.recovery = bool(value)
+
+
+_FAULTS: dict[str, Callable[[SqlServer, Any], None]] = {
+    "capture": _capture,
+    "cleanup": _cleanup,
+    "idle_lsn": _idle,
+    "login": _login,
+    "kill": lambda server, value: server.kill(value),
+    "kill_mid_result": lambda server, value: server.faults.cut_after(None if value is None else int(value)),
+    "delay_s": lambda server, value: server.faults.delay(float(value)),
+    "refuse": lambda server, value: server.faults.refuse(float(value)),
+    "error": _error,
+    "recovery": _recovery,
+    "pause": _pause,
+    "resume": lambda server, value: server.faults.resume(value),
+    "reset_counts": lambda server, _value: server.faults.reset_counts(),
+}
+
+
+if __name__ == "__main__":
+    main("sqlserver", start, describe)

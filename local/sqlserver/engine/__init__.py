@@ -1,0 +1,1 @@
+"""Databases: catalog, transactions, change data capture."""

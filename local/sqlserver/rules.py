@@ -1,0 +1,265 @@
+"""What each kind of statement does when a session runs it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from local.sqlserver.convert import conversion, plain
+from local.sqlserver.engine import definitions, procedures, tables
+from local.sqlserver.engine.work import Work
+from local.sqlserver.errors import SqlError, syntax
+from local.sqlserver.sql import tree
+from local.sqlserver.sql.plans import Plan
+from local.sqlserver.sqltypes import INT, nvarchar
+from local.sqlserver.tds.tokens import DELETE, EXECUTE, INSERT, SELECT, UPDATE
+
+if TYPE_CHECKING:
+    from local.sqlserver.session import Answer, Session, Variables
+
+_VERBS = {INSERT: "INSERT", UPDATE: "UPDATE", DELETE: "DELETE"}
+type Rule = Callable[["Session", Any, "Variables", "Answer"], None]
+
+
+class LeaveError(Exception):
+    """BREAK, CONTINUE or RETURN on its way out."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+def _query(session: "Session", node: tree.Query, variables: "Variables", answer: "Answer") -> None:
+    plan = session.plan(node, variables.kinds)
+    bindings = session.bindings(plan, variables)
+    if plan.assigns:
+        _assign_rows(session, plan, variables, bindings)
+        answer.done(SELECT, None)
+        return
+    assert plan.columns is not None
+    count = answer.rows(plan.columns, _results(session, plan, bindings))
+    session.context.row_count = count
+    answer.done(SELECT, count)
+
+
+def _results(session: "Session", plan: Plan, bindings: dict[str, Any]) -> Iterable[Sequence[Any]]:
+    execute = session.work.connection.execute
+    if len(plan.statements) == 1:
+        return execute(plan.statements[0], bindings)
+    return _joined(session, plan, bindings)
+
+
+def _joined(session: "Session", plan: Plan, bindings: dict[str, Any]) -> list[Sequence[Any]]:
+    """Run the branches of a UNION ALL one by one, all over one state of the database."""
+    connection = session.work.connection
+    own = not connection.in_transaction
+    if own:
+        connection.execute("BEGIN")
+    try:
+        found: list[Sequence[Any]] = []
+        for statement in plan.statements:
+            found += connection.execute(statement, bindings)
+        return found
+    finally:
+        if own:
+            connection.execute("COMMIT")
+
+
+def _assign_rows(session: "Session", plan: Plan, variables: "Variables", bindings: dict[str, Any]) -> None:
+    assert plan.columns is not None
+    count = 0
+    last: Sequence[Any] | None = None
+    for row in _results(session, plan, bindings):
+        last = row
+        count += 1
+    session.context.row_count = count
+    if last is None:
+        return
+    for name, value, column in zip(plan.assigns, last, plan.columns, strict=True):
+        kind = variables.kinds[name.lower()]
+        assert kind is not None
+        step = None if value is None else conversion(column.kind, kind, cast=True)
+        variables.values[name.lower()] = value if step is None else step(value)
+
+
+def _change(session: "Session", node: tree.Insert | tree.Update | tree.Delete, variables: "Variables", answer: "Answer") -> None:
+    work = session.work
+    _begin_implicitly(session)
+    plan = session.plan(node, variables.kinds)
+    bindings = session.bindings(plan, variables)
+    changed = 0
+    output: list[Sequence[Any]] = []
+    try:
+        with work.statement():
+            for statement in plan.statements:
+                output += work.connection.execute(statement, bindings)
+                changed += work.connection.changes()
+    except apsw.ConstraintError as why:
+        raise tables.broken_constraint(work.catalog, work.database.name, why, _VERBS[plan.command]) from why
+    session.context.row_count = changed
+    if plan.columns is not None:
+        answer.rows(plan.columns, output)
+    answer.done(plan.command, None if session.no_count else changed)
+
+
+def _begin_implicitly(session: "Session") -> None:
+    if session.implicit and not session.work.depth:
+        session.work.depth = 1
+
+
+def _definition(run: Callable[[Work, Any], None]) -> Rule:
+    def ruled(session: "Session", node: Any, _variables: "Variables", answer: "Answer") -> None:
+        _begin_implicitly(session)
+        with session.work.statement():
+            run(session.work, node)
+        answer.done(EXECUTE, None)
+
+    return ruled
+
+
+def _drop(session: "Session", node: tree.Drop, variables: "Variables", answer: "Answer") -> None:
+    if node.what == "DATABASE":
+        raise syntax("DATABASE")
+    rules: dict[str, Callable[[Work, Any], None]] = {
+        "TABLE": definitions.drop_tables,
+        "INDEX": definitions.drop_index,
+        "SCHEMA": lambda work, drop: [work.catalog.drop_schema(name.parts[-1]) for name in drop.names],  # type: ignore[dict-item, return-value]
+    }
+    _definition(rules[node.what])(session, node, variables, answer)
+
+
+def _create(session: "Session", node: tree.Create, variables: "Variables", answer: "Answer") -> None:
+    if node.what == "DATABASE":
+        session.server.create_database(node.name)
+        answer.done(EXECUTE, None)
+        return
+    _definition(lambda work, create: work.catalog.add_schema(create.name))(session, node, variables, answer)
+
+
+def _declare(session: "Session", node: tree.Declare, variables: "Variables", answer: "Answer") -> None:
+    for each in node.variables:
+        value = None if each.value is None else session.evaluate(each.value, each.kind, variables)[0]
+        variables.declare(each.name, each.kind, value)
+    answer.done(EXECUTE, None)
+
+
+def _assign(session: "Session", node: tree.Assign, variables: "Variables", answer: "Answer") -> None:
+    if node.name.lower() not in variables.kinds:
+        raise SqlError(137, f'Must declare the scalar variable "{node.name}".', 15, 2)
+    kind = variables.kinds[node.name.lower()]
+    variables.values[node.name.lower()] = session.evaluate(node.value, kind, variables)[0]
+    answer.done(EXECUTE, None)
+
+
+def _option(session: "Session", node: tree.Option, _variables: "Variables", answer: "Answer") -> None:
+    word, value = node.words[0], node.words[-1]
+    if word == "NOCOUNT":
+        session.no_count = value == "ON"
+    elif word == "XACT_ABORT":
+        session.abort_on_error = value == "ON"
+    elif word == "IMPLICIT_TRANSACTIONS":
+        session.implicit = value == "ON"
+    elif word == "LOCK_TIMEOUT":
+        session.work.lock_timeout_s = None if int(value) < 0 else int(value) / 1000
+    elif word == "ROWCOUNT" and value != "0":
+        raise syntax("ROWCOUNT")
+    elif word == "IDENTITY_INSERT" and node.table is not None:
+        table = session.names.target(node.table, "ALTER")
+        session.names.identity_table = table.number if value == "ON" else None
+    answer.done(EXECUTE, None)
+
+
+def _transaction(session: "Session", node: tree.Transaction, _variables: "Variables", answer: "Answer") -> None:
+    rules: dict[str, Callable[[], None]] = {
+        "BEGIN": session.begin,
+        "COMMIT": session.commit,
+        "ROLLBACK": lambda: session.roll_back(node.name),
+        "SAVE": lambda: session.work.save(str(node.name)),
+    }
+    rules[node.action]()
+    answer.done(EXECUTE, None)
+
+
+def _use(session: "Session", node: tree.Use, _variables: "Variables", answer: "Answer") -> None:
+    session.use(node.name)
+    answer.entered(session.work.database.name)
+    answer.done(EXECUTE, None)
+
+
+def _holds(session: "Session", condition: tree.Expression, variables: "Variables") -> bool:
+    return session.evaluate(condition, INT, variables, condition=True)[0] == 1
+
+
+def _if(session: "Session", node: tree.If, variables: "Variables", answer: "Answer") -> None:
+    if _holds(session, node.condition, variables):
+        session.statement(node.then, variables, answer)
+    elif node.otherwise is not None:
+        session.statement(node.otherwise, variables, answer)
+
+
+def _while(session: "Session", node: tree.While, variables: "Variables", answer: "Answer") -> None:
+    while _holds(session, node.condition, variables):
+        session.check()
+        try:
+            session.statement(node.body, variables, answer)
+        except LeaveError as why:
+            if why.word == "BREAK":
+                return
+            if why.word == "RETURN":
+                raise
+
+
+def _block(session: "Session", node: tree.Block, variables: "Variables", answer: "Answer") -> None:
+    session.run(node.statements, variables, answer)
+
+
+def _jump(_session: "Session", node: tree.Jump, _variables: "Variables", _answer: "Answer") -> None:
+    raise LeaveError(node.word)
+
+
+def _print(session: "Session", node: tree.Print, variables: "Variables", answer: "Answer") -> None:
+    value, kind = session.evaluate(node.value, None, variables)
+    answer.info(0, "" if value is None else plain(kind, value))
+    answer.done(EXECUTE, None)
+
+
+def _throw(session: "Session", node: tree.Throw, variables: "Variables", answer: "Answer") -> None:
+    number = session.evaluate(node.number, INT, variables)[0]
+    message = session.evaluate(node.message, nvarchar(2048), variables)[0]
+    severity = 16 if node.severity is None else session.evaluate(node.severity, INT, variables)[0]
+    state = session.evaluate(node.state, INT, variables)[0]
+    if severity > 10:
+        raise SqlError(number, message, severity, state)
+    answer.info(number, message)
+    answer.done(EXECUTE, None)
+
+
+def _procedure(session: "Session", node: tree.Procedure, variables: "Variables", answer: "Answer") -> None:
+    procedures.execute(session, node, variables, answer)
+    answer.done(EXECUTE, None)
+
+
+RULES: dict[type, Rule] = {
+    tree.Query: _query,
+    tree.Insert: _change,
+    tree.Update: _change,
+    tree.Delete: _change,
+    tree.CreateTable: _definition(definitions.create_table),
+    tree.CreateIndex: _definition(definitions.create_index),
+    tree.AlterTable: _definition(definitions.alter_table),
+    tree.Truncate: _definition(definitions.truncate),
+    tree.Create: _create,
+    tree.Drop: _drop,
+    tree.Declare: _declare,
+    tree.Assign: _assign,
+    tree.Option: _option,
+    tree.Transaction: _transaction,
+    tree.Use: _use,
+    tree.If: _if,
+    tree.While: _while,
+    tree.Block: _block,
+    tree.Jump: _jump,
+    tree.Print: _print,
+    tree.Throw: _throw,
+    tree.Procedure: _procedure,
+}

@@ -1,0 +1,207 @@
+"""The server: its databases, logins and connections, and what the control port may do to them."""
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from local.sqlserver.connection import Connection, failed_login
+from local.sqlserver.engine import capture_log
+from local.sqlserver.engine.catalog import Catalog
+from local.sqlserver.engine.database import Database
+from local.sqlserver.engine.lsn import LogRange
+from local.sqlserver.engine.names import Login
+from local.sqlserver.errors import SqlError
+from local.sqlserver.faults import Faults
+from local.sqlserver.tds.packets import Wire
+from local.sqlserver import temporal
+
+_FIRST_USER_DATABASE = 5
+_FIRST_SESSION = 51
+
+
+class SqlServer:
+    """Accepts connections on 127.0.0.1, one thread each."""
+
+    def __init__(self, folder: Path, databases: list[str], password: str, *, recovery: bool, port: int = 0) -> None:
+        self.faults = Faults(recovery=recovery)
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._databases: dict[str, Database] = {}
+        self._logins = {"sa": Login("sa", password)}
+        self._connections: dict[int, Connection] = {}
+        self._threads: set[threading.Thread] = set()
+        self._next = _FIRST_SESSION
+        for name in [*databases, *self._stored(databases)]:
+            self._open(name)
+        self._default = self._databases[databases[0].casefold()]
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._socket.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, name="accept", daemon=True)
+
+    def _stored(self, known: list[str]) -> list[str]:
+        names = [bytes.fromhex(path.stem).decode() for path in sorted(self._folder.glob("*.sqlite"))]
+        return [name for name in names if name not in known]
+
+    def _open(self, name: str) -> Database:
+        database = Database(name, _FIRST_USER_DATABASE + len(self._databases), self._folder)
+        self._databases[name.casefold()] = database
+        return database
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Cut every connection and wait for its thread."""
+        self.faults.stopping = True
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._acceptor.join()
+        self.kill("all")
+        for thread in list(self._threads):
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._socket.accept()
+            except OSError:
+                return
+            wire = Wire(accepted, self._next)
+            if self.faults.refusing:
+                wire.kill()
+                wire.close()
+                continue
+            connection = Connection(wire, self._next, self, self.faults)
+            thread = threading.Thread(target=self._serve, args=(self._next, connection), daemon=True)
+            with self._lock:
+                self._connections[self._next] = connection
+                self._threads.add(thread)
+                self._next = _FIRST_SESSION + (self._next - _FIRST_SESSION + 1) % 30_000
+            thread.start()
+
+    def _serve(self, number: int, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            with self._lock:
+                self._connections.pop(number, None)
+                self._threads.discard(threading.current_thread())
+
+    def database(self, name: str) -> Database | None:
+        """Return a database by its name; master, msdb and tempdb are not kept."""
+        return self._databases.get(name.casefold())
+
+    def listed(self) -> list[tuple[str, int, bool]]:
+        """Return name, number and capture of every database."""
+        found = []
+        for database in list(self._databases.values()):
+            connection = database.connect()
+            found.append((database.name, database.number, bool(Catalog(connection).state("cdc"))))
+            connection.close()
+        return found
+
+    def create_database(self, name: str) -> None:
+        """Create a database; SqlError 1801 when it exists."""
+        with self._lock:
+            if name.casefold() in self._databases:
+                raise SqlError(1801, f"Database '{name}' already exists. Choose a different database name.", state=3)
+            self._open(name)
+
+    def admit(self, user: str, password: str, database: str) -> tuple[Login, Database]:
+        """Check a login."""
+        login = self._logins.get(user.casefold())
+        if login is None or login.password != password:
+            raise failed_login(user)
+        found = self.database(database) if database else self._default
+        if found is None or not login.may_enter(found.name):
+            text = f'Cannot open database "{database}" requested by the login. The login failed.'
+            raise SqlError(4060, text, 11)
+        return login, found
+
+    def add_login(self, login: Login) -> None:
+        """Add a login, or change one; sessions that are open keep what they have."""
+        self._logins[login.name.casefold()] = login
+
+    def kill(self, which: str) -> None:
+        """Cut all connections, or those that run nothing."""
+        if which not in {"all", "idle"}:
+            message = f"kill: all or idle, not {which}"
+            raise ValueError(message)
+        with self._lock:
+            chosen = [each for each in self._connections.values() if which == "all" or not each.busy]
+        for connection in chosen:
+            connection.kill()
+
+    def _named(self, name: str | None) -> Database:
+        found = self._default if name is None else self.database(name)
+        if found is None:
+            message = f"no database {name}"
+            raise ValueError(message)
+        return found
+
+    def capture(self, mode: str, name: str | None, count: int) -> int:
+        """Let the capture job run (`on`), hold it (`off`), or let it take `count` transactions (`step`)."""
+        database = self._named(name)
+        if mode not in {"on", "off", "step"}:
+            message = f"capture: on, off or step, not {mode}"
+            raise ValueError(message)
+        with _Writing(database) as catalog:
+            if mode != "step":
+                database.capture = mode
+            return 0 if mode == "off" else capture_log.release(catalog, None if mode == "on" else count)
+
+    def clean(self, name: str | None, low: bytes | None, instance: str | None) -> None:
+        """Run the clean-up job: raise the low watermark to an LSN, or to the last one captured."""
+        with _Writing(self._named(name)) as catalog:
+            last = catalog.rows("SELECT max(start_lsn) FROM m_lsn")[0][0]
+            if low is None and last is None:
+                return
+            capture_log.clean(catalog, low or last, instance)
+
+    def idle(self, name: str | None, count: int) -> None:
+        """Write the empty rows that an idle capture job adds to the time mapping."""
+        with _Writing(self._named(name)) as catalog:
+            log = LogRange(catalog.state("vlf"), catalog.state("block"))
+            for _ in range(count):
+                utc, minutes = temporal.now()
+                now = temporal.thirds_to_ticks(temporal.ticks_to_thirds(utc + minutes * temporal.MINUTE))
+                catalog.rows("INSERT INTO m_lsn VALUES (?, ?, ?, x'00', ?)", log.commit, now, now, log.begin)
+                log = log.after()
+            catalog.put_state("vlf", log.vlf)
+            catalog.put_state("block", log.block)
+
+    def state(self) -> dict[str, Any]:
+        """Return what GET /state shows."""
+        with self._lock:
+            sessions = len(self._connections)
+        databases = {
+            database.name: {"capture": database.capture, "held": self._held(database)}
+            for database in list(self._databases.values())
+        }
+        return {**self.faults.state(), "connections": sessions, "databases": databases}
+
+    def _held(self, database: Database) -> int:
+        connection = database.connect()
+        count = Catalog(connection).rows("SELECT count(*) FROM m_lsn_log")[0][0]
+        connection.close()
+        return int(count)
+
+
+class _Writing:
+    """A short write transaction of the control port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection = database.connect()
+
+    def __enter__(self) -> Catalog:
+        self._database.take_turn(lambda: None, 10)
+        self._connection.execute("BEGIN IMMEDIATE")
+        return Catalog(self._connection)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+        self._database.end_turn()
+        self._connection.close()
