@@ -139,6 +139,10 @@ class SqlServerSource:
             return self._read_table(session, self._table(session, stream), after, limit)
         except GoneError:
             self._forget()
+        except PositionLostError:
+            if after:
+                raise
+            self._forget()  # "" is wherever the table begins by now
         return self._read_table(session, self._table(session, stream), after, limit)
 
     def _read_table(self, session: Session, table: Table, after: Position, limit: int) -> Batch:

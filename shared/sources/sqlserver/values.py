@@ -23,7 +23,7 @@ Source:
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -42,7 +42,10 @@ _NEVER_BEFORE = frozenset({"text", "ntext", "image"})
 _OFF_ROW = frozenset({"xml", "json", "geometry", "geography"})
 _MAX = -1
 
-_DATETIME = struct.Struct("<hHHHHHI")
+_DATETIME2 = struct.Struct("<hHHHHHI")
+_DATETIME = struct.Struct("<iI")
+_SMALLDATETIME = struct.Struct("<HH")
+_EPOCH = datetime(1900, 1, 1)  # noqa: DTZ001 - the server's local time
 _TIME = struct.Struct("<HHHxxI")
 _OFFSET = struct.Struct("<hHHHHHIhh")
 
@@ -116,9 +119,21 @@ def conversion(column: Column, values: Literal["typed", "string"]) -> Convert | 
 
 
 def datetime_text(raw: bytes) -> str:
-    """Show a SQL_TIMESTAMP_STRUCT: the driver's own conversion would cut the seventh digit."""
-    year, month, day, hour, minute, second, nanoseconds = _DATETIME.unpack(raw)
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds // 100:07}"
+    """Show what the driver returns for a date and time: its own conversion would cut the seventh digit.
+
+    16 bytes: a SQL_TIMESTAMP_STRUCT (`datetime2`). 8: days since 1900 and 300ths of a second (`datetime`), which the
+    server shows in milliseconds. 4: days and minutes (`smalldatetime`).
+    """
+    if len(raw) == _DATETIME2.size:
+        year, month, day, hour, minute, second, nanoseconds = _DATETIME2.unpack(raw)
+        return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds // 100:07}"
+    if len(raw) == _DATETIME.size:
+        days, ticks = _DATETIME.unpack(raw)
+        moment = _EPOCH + timedelta(days=days, milliseconds=(ticks * 10 + 1) // 3)
+    else:
+        days, minutes = _SMALLDATETIME.unpack(raw)
+        moment = _EPOCH + timedelta(days=days, minutes=minutes)
+    return f"{moment.isoformat(timespec='milliseconds')}0000"
 
 
 def time_text(raw: bytes) -> str:

@@ -46,10 +46,11 @@ class Server:
     def run(self, *statements: str | tuple[Any, ...]) -> Sequence[Sequence[Any]]:
         """Execute statements, each with its parameters if any, in one transaction; return the last one's rows."""
         connection = self.connect(autocommit=False)
+        cursor = connection.cursor()
         try:
             for statement in statements:
                 sql, *parameters = (statement,) if isinstance(statement, str) else statement
-                cursor = connection.execute(sql, *parameters)
+                cursor.execute(sql, *parameters)
             rows = cursor.fetchall() if cursor.description else []
             connection.commit()
             return [tuple(row) for row in rows]
@@ -59,9 +60,10 @@ class Server:
     def execute(self, *statements: str) -> None:
         """Execute statements one by one, each for itself."""
         connection = self.connect()
+        cursor = connection.cursor()
         try:
             for statement in statements:
-                connection.execute(statement)
+                cursor.execute(statement)
         finally:
             connection.close()
 

@@ -100,6 +100,17 @@ async def test_clean_up_of_what_was_read_already_is_no_loss():
     assert await rows(source, encode(after(lsn(3)))) == [{"ID": 3, "Name": "a"}, {"ID": 4, "Name": "a"}]
 
 
+async def test_no_position_is_wherever_the_table_begins_by_now():
+    database = Database("Persons")
+    source = database.source()
+    await source.discover()
+    for number in range(5):
+        database.commit((2, number, "a"))
+    database.clean_up(4)
+
+    assert await rows(source, Position("")) == [{"ID": 3, "Name": "a"}, {"ID": 4, "Name": "a"}]
+
+
 def with_a_new_column(database: Database) -> Callable[[], None]:
     columns = (("ID", "int", 4), ("Name", "nvarchar", 100), ("City", "nvarchar", 100))
 

@@ -64,6 +64,17 @@ def test_dates_and_times_keep_their_seventh_digit():
 
 
 @pytest.mark.parametrize(
+    ("ticks", "text"), [(0, "00.0000000"), (1, "00.0030000"), (2, "00.0070000"), (3, "00.0100000"), (299, "00.9970000")]
+)
+def test_a_datetime_is_shown_in_milliseconds_as_the_server_does(ticks, text):
+    assert datetime_text(struct.pack("<iI", -53690, ticks)) == f"1753-01-01T00:00:{text}"
+
+
+def test_a_smalldatetime_is_shown_with_seven_digits():
+    assert datetime_text(struct.pack("<HH", 46_345, 448)) == "2026-11-21T07:28:00.0000000"
+
+
+@pytest.mark.parametrize(
     ("hours", "minutes", "shown_offset"), [(7, 0, "+07:00"), (-3, -30, "-03:30"), (0, -30, "-00:30"), (0, 0, "+00:00")]
 )
 def test_an_offset_is_shown_with_its_sign(hours, minutes, shown_offset):
