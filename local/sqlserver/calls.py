@@ -10,7 +10,7 @@ from local.sqlserver.engine import procedures
 from local.sqlserver.errors import SqlError, unknown_procedure
 from local.sqlserver.session import Session, Variables
 from local.sqlserver.sql.parse_statements import parse_declarations
-from local.sqlserver.sqltypes import INT, SqlType
+from local.sqlserver.sqltypes import INT, MAX, SqlType
 from local.sqlserver.tds.answer import WireAnswer
 from local.sqlserver.tds.requests import Call, Parameter
 
@@ -83,7 +83,8 @@ class Calls:
             if parameter is None:
                 text = f"The parameterized query '{prepared.sql[:60]}' expects the parameter '{name}', which was not supplied."
                 raise SqlError(8178, text)
-            variables.declare(name, kind, _held(parameter, kind))
+            wide = _widened(kind, parameter.kind)
+            variables.declare(name, wide, _held(parameter, wide))
         return variables
 
     def _run(self, prepared: Prepared, parameters: Sequence[Parameter], answer: WireAnswer) -> None:
@@ -133,6 +134,14 @@ class Calls:
         name = str(parameters[1].value).lower().replace("[", "").replace("]", "").split(".")[-1]
         self._by_name(name, parameters[2:], answer)
         answer.value(0, parameters[0].name, INT, b"\x04" + (0).to_bytes(4, "little"))
+
+
+def _widened(kind: SqlType, sent: SqlType) -> SqlType:
+    """Return a declared type, as long as what was sent: the driver executes a prepared statement with wider values."""
+    if kind.name not in {"varchar", "nvarchar", "varbinary"} or sent.family is not kind.family or kind.length == MAX:
+        return kind
+    length = sent.length if sent.length else MAX
+    return SqlType(kind.name, MAX if length == MAX else max(kind.length, length))
 
 
 def _held(parameter: Parameter, kind: SqlType) -> Any:
