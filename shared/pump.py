@@ -34,9 +34,9 @@ MAX_AUTO_LOCK_RENEWAL = timedelta(days=1)
 
 ACCEPT_WAIT_S = 60.0  # how long the broker looks for a session before it says that there is none
 ANSWER_S = 15.0  # how much longer than asked for a broker may take before it counts as away
+SETTLE_S = 20.0
 CLOSE_S = 5.0
 SLICE_S = 1.0  # a receive under way is waited for, so this is how long a drain may wait for an idle session
-SETTLE_ATTEMPTS = 5
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 _log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class SessionPump:
         try:
             while (message := await self._receive(receiver, stop)) is not None:
                 await self._process(receiver, message)
-        except ServiceBusError as why:
+        except (ServiceBusError, TimeoutError) as why:
             # Whoever accepts the session next goes on with it; a lost settlement has said so itself.
             _log.info("session dropped", extra=self._where(receiver) | {"error": str(why)})
         finally:
@@ -170,23 +170,25 @@ class SessionPump:
             _log.warning("message abandoned", extra=_facts(message) | {"error": str(why)})
             settle = receiver.abandon_message
         try:
-            await self._insist(settle, message)
-        except ServiceBusError as why:
-            lost = {"settlement": settle.__name__, "error": str(why)}
+            async with asyncio.timeout(SETTLE_S):
+                await self._insist(settle, message)
+        except (ServiceBusError, TimeoutError) as why:
+            lost = {"settlement": settle.__name__, "error": str(why) or "no answer"}
             _log.error("settlement lost, the message comes again", extra=_facts(message) | lost)
             raise
 
     async def _insist(
         self, settle: Callable[[ServiceBusReceivedMessage], Awaitable[None]], message: ServiceBusReceivedMessage
     ) -> None:
-        for attempt in range(1, SETTLE_ATTEMPTS):
+        failures = 0
+        while True:
             try:
                 await settle(message)
             except (OperationTimeoutError, ServiceBusServerBusyError):
-                await self._clock.sleep(backoff(attempt, FIRST_WAIT_S, LONGEST_WAIT_S, 0))
+                failures += 1
+                await self._clock.sleep(backoff(failures, FIRST_WAIT_S, LONGEST_WAIT_S, 0))
             else:
                 return
-        await settle(message)
 
     async def _renew(self, receiver: ServiceBusReceiver) -> None:
         """Keep the session locked until that fails for good, which the next settlement then reports."""
@@ -200,7 +202,7 @@ class SessionPump:
                 _log.warning("session lock no longer renewed", extra=self._where(receiver))
                 return
             try:
-                await receiver.session.renew_lock()
+                await receiver.session.renew_lock(timeout=ANSWER_S)
             except SessionLockLostError:
                 return
             except ServiceBusError as why:

@@ -21,6 +21,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("single", "flex"), default="single", help="flex: a process per scale group")
     parser.add_argument("--port", type=int, default=0, help="port of HTTP functions; 0: a free one")
     parser.add_argument("--key", default="", help="the master key; without it, one is made up and shown by /state")
+    parser.add_argument("--drain", type=float, default=30.0, help="seconds that running invocations have to end")
     parser.add_argument("--instance", default="", help="a name that survives restarts: timer locks are kept over them")
 
 
@@ -34,6 +35,7 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
         port=arguments.port,
         key=arguments.key,
         instance=arguments.instance,
+        drain_s=arguments.drain,
     )
     try:
         async with (running_by_group if arguments.mode == "flex" else running)(launch) as part:

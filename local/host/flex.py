@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, web
 
 from local.host.errors import HostError
-from local.host.host import DRAIN_S, Launch, exit_at_once_when_told_again, load
+from local.host.host import Launch, exit_at_once_when_told_again, load
 from local.host.waiting import set_within
 from local.host.worker import select
 from local.part import Part
@@ -27,7 +27,7 @@ from shared.schedule import backoff
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
-STOP_S = DRAIN_S + 10.0
+STOP_S = 10.0  # beyond the time to drain
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 10.0
 
 _log = logging.getLogger("Host.Flex")
@@ -108,7 +108,7 @@ class _Child:
             with suppress(ProcessLookupError):
                 self._process.terminate()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), STOP_S)
+                await asyncio.wait_for(self._process.wait(), self._launch.drain_s + STOP_S)
             self.kill()
         if self._keeper is not None:
             await self._keeper
@@ -123,7 +123,8 @@ class _Child:
         launch = self._launch
         arguments = [
             *("--app", str(launch.app), "--functions", launch.functions or "", "--key", launch.key),
-            *("--port", str(launch.port), "--instance", launch.instance, "--with-parent"),
+            *("--port", str(launch.port), "--instance", launch.instance),
+            *("--drain", str(launch.drain_s), "--with-parent"),
         ]
         # In a session of its own, so that Ctrl-C reaches the parent alone: a second signal means "at once".
         self._process = await asyncio.create_subprocess_exec(

@@ -26,9 +26,6 @@ from local.host.storage import BlobStorage
 from local.host.worker import Worker, select
 from local.part import Part
 
-DRAIN_S = 30.0
-"""How long running invocations may take to end after SIGTERM, in seconds."""
-
 STORAGE = "AzureWebJobsStorage"
 
 _log = logging.getLogger("Host")
@@ -36,7 +33,10 @@ _log = logging.getLogger("Host")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a host is started; `functions` is a comma-separated list, None for all of them."""
+    """How a host is started; `functions` is a comma-separated list, None for all of them.
+
+    `drain_s` is how long running invocations may take to end after SIGTERM.
+    """
 
     app: Path
     settings: Path | None = None
@@ -44,6 +44,7 @@ class Launch:
     port: int = 0
     key: str = ""
     instance: str = ""
+    drain_s: float = 30.0
 
 
 async def load(launch: Launch) -> tuple[Worker, Settings, HostOptions]:
@@ -85,11 +86,7 @@ async def running(launch: Launch) -> AsyncIterator[Part]:
         http = [function for function in functions if function.kind == "httpTrigger"]
         server = HttpServer(worker, http, options.route_prefix, keys, admin.routes)
         urls = {"HttpUrl": await server.start(launch.port)} if http else {}
-        stack.push_async_callback(worker.drain, DRAIN_S)
-        stack.push_async_callback(server.close)
-        stack.push_async_callback(listeners.drain)
-        stack.callback(server.drain)
-        stack.callback(exit_at_once_when_told_again)
+        stack.push_async_callback(_drain, server, listeners, worker, launch.drain_s)
         listeners.start()
 
         async def inspect() -> Mapping[str, Any]:
@@ -101,6 +98,20 @@ async def running(launch: Launch) -> AsyncIterator[Part]:
             }
 
         yield Part(settings=urls, inspect=inspect, routes=admin.routes)
+
+
+async def _drain(server: HttpServer, listeners: Listeners, worker: Worker, within_s: float) -> None:
+    exit_at_once_when_told_again()
+    server.drain()
+    try:
+        async with asyncio.timeout(within_s):
+            await listeners.drain()
+            await server.close()
+            await worker.drain()
+    except TimeoutError:
+        _log.error("The host ends without invocations that did not end within %g s", within_s)
+        logging.shutdown()
+        os._exit(1)  # their threads would be waited for without end
 
 
 async def _storage(

@@ -75,9 +75,9 @@ def read_host_json(path: Path, environment: Mapping[str, str]) -> HostOptions:
         message = f"{path.name}: the version must be '2.0'"
         raise HostError(message)
     for name, value in environment.items():
-        folded = name.replace(":", "__").lower()
-        if folded.startswith(OVERRIDE):
-            tree.override(folded.removeprefix(OVERRIDE).split("__"), value)
+        flat = name.replace(":", "__")
+        if flat.lower().startswith(OVERRIDE):
+            tree.override(flat[len(OVERRIDE) :].split("__"), value)
     tree.allow(_SECTIONS)
     extensions = tree.section("extensions")
     timeout = tree.text("functiontimeout", DEFAULT_TIMEOUT)
@@ -86,7 +86,7 @@ def read_host_json(path: Path, environment: Mapping[str, str]) -> HostOptions:
         route_prefix=extensions.section("http").allow(_HTTP).text("routeprefix", "api").strip("/"),
         service_bus=_service_bus(extensions.section("servicebus").allow(_SERVICE_BUS)),
         singleton=_singleton(tree.section("singleton").allow(_SINGLETON)),
-        log_levels={name: str(level) for name, level in tree.section("logging").section("loglevel").values.items()},
+        log_levels={name: str(level) for name, level in tree.section("logging").section("loglevel").content().items()},
     )
 
 
@@ -109,7 +109,7 @@ def parse_span(text: str) -> timedelta:
 
 
 class _Tree:
-    """An object of the file, its names folded to lower case."""
+    """An object of the file; its names do not depend on case, but are kept as they were written."""
 
     def __init__(self, where: str, content: Any) -> None:
         if not isinstance(content, dict):
@@ -117,21 +117,27 @@ class _Tree:
             raise HostError(message)
         self.where = where
         self.values: dict[str, Any] = {name.lower(): value for name, value in content.items()}
+        self._written = {name.lower(): name for name in content}
 
     def override(self, path: list[str], value: str) -> None:
         """Set a value below; the objects on the way are made."""
+        name = path[0].lower()
+        self._written.setdefault(name, path[0])
         if len(path) == 1:
-            self.values[path[0]] = value
+            self.values[name] = value
             return
-        below = self.section(path[0])
+        below = self.section(name)
         below.override(path[1:], value)
-        self.values[path[0]] = below.values
+        self.values[name] = below.content()
+
+    def content(self) -> dict[str, Any]:
+        return {self._written[name]: value for name, value in self.values.items()}
 
     def allow(self, names: set[str]) -> Self:
         """Refuse every other name: a typing error would be ignored without a word in Azure."""
         for name in self.values:
             if name not in names:
-                message = f"{self.where}: '{name}' is not known to the local host"
+                message = f"{self.where}: '{self._written[name]}' is not known to the local host"
                 raise HostError(message)
         return self
 

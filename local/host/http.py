@@ -19,7 +19,6 @@ from local.host.routes import Route
 from local.host.worker import Function, InvocationError, Worker
 
 BODY_LIMIT = 100 * 1024 * 1024
-DRAIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class HttpServer:
         app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._guard])
         app.add_routes(self._admin)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+        self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"

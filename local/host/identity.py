@@ -43,17 +43,17 @@ def service_bus_client(name: str, connection: Connection | None) -> ServiceBusCl
 
 
 def blob_client(name: str, connection: Connection) -> BlobServiceClient:
-    """Return a client for a storage account.
+    """Return a client for a storage account; it does not retry: who holds a lock has to know soon that it is away.
 
     Raises:
         FunctionError: the connection names no account.
     """
     if connection.string:
-        return BlobServiceClient.from_connection_string(connection.string)
+        return BlobServiceClient.from_connection_string(connection.string, retry_total=0)
     properties = connection.properties
     account = properties.get("accountname")
     url = properties.get("blobserviceuri") or (account and f"https://{account}.blob.core.windows.net")
     if not url:
         message = f"the connection '{name}' has neither '{name}__accountName' nor '{name}__blobServiceUri'"
         raise FunctionError(message)
-    return BlobServiceClient(url, credential(properties))
+    return BlobServiceClient(url, credential(properties), retry_total=0)

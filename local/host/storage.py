@@ -22,6 +22,7 @@ from local.host.waiting import set_within
 
 CONTAINER = "azure-webjobs-hosts"
 RENEW_AGAIN_S = 1.0
+AWAY_S = 5.0
 
 _log = logging.getLogger("Host.Storage")
 
@@ -62,8 +63,8 @@ class BlobStorage:
         blob = self._client.get_blob_client(CONTAINER, f"locks/{self._host_id}/Host.Functions.{function}.Listener")
         name = f"{self._instance}/{self._host_id}/{function}"
         lease = BlobLeaseClient(blob, lease_id=str(uuid.uuid5(uuid.NAMESPACE_URL, name)))
-        while not await self._acquired(blob, lease, function):
-            if await set_within(stop, self._polling_s):
+        while (wait_s := await self._acquire(blob, lease, function)) > 0:
+            if await set_within(stop, wait_s):
                 yield stop
                 return
         end = asyncio.Event()
@@ -75,7 +76,8 @@ class BlobStorage:
             with suppress(AzureError):  # an unreleased lease runs out
                 await lease.release()
 
-    async def _acquired(self, blob: BlobClient, lease: BlobLeaseClient, function: str) -> bool:
+    async def _acquire(self, blob: BlobClient, lease: BlobLeaseClient, function: str) -> float:
+        """Return 0 with the lease held, otherwise after how many seconds to try again."""
         try:
             try:
                 await lease.acquire(self._lease_s)
@@ -87,12 +89,12 @@ class BlobStorage:
                 await lease.acquire(self._lease_s)
         except ResourceExistsError:
             _log.info("The listener of 'Functions.%s' waits: another instance holds its lock", function)
-            return False
+            return self._polling_s
         except AzureError as why:
             _log.warning("The lock of 'Functions.%s' cannot be taken: %s", function, why)
-            return False
+            return AWAY_S
         _log.debug("Lock of 'Functions.%s' acquired", function)
-        return True
+        return 0.0
 
     async def _renew(self, lease: BlobLeaseClient, function: str, stop: asyncio.Event, end: asyncio.Event) -> None:
         expires = time.monotonic() + self._lease_s

@@ -87,7 +87,7 @@ class Worker:
         if not indexed:
             message = f"0 functions found in {app}: there is no function_app.py, or it registers none"
             raise HostError(message)
-        return cls(tuple(_function(metadata) for metadata in indexed), longest)
+        return cls(tuple(read_function(metadata) for metadata in indexed), longest)
 
     async def invoke(
         self, function: Function, data: TypedData, metadata: Mapping[str, TypedData], reason: str
@@ -123,13 +123,10 @@ class Worker:
         task.add_done_callback(self._running.discard)
         return task
 
-    async def drain(self, grace_s: float) -> None:
-        """Wait for running invocations, at most `grace_s` seconds, and stop the threads of the library."""
+    async def drain(self) -> None:
+        """Wait for running invocations, and stop the threads of the library."""
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=grace_s)
-            if late:
-                logging.getLogger("Host").error("%d invocations did not end within %g s", len(late), grace_s)
-                return  # their threads would be waited for without end
+            await asyncio.wait(self._running)
         library.stop_threadpool_executor()
 
     async def _invoke(
@@ -173,7 +170,12 @@ class Worker:
         os._exit(TIMEOUT_EXIT)  # a thread that runs the function would hold up any other exit
 
 
-def _function(metadata: Any) -> Function:
+def read_function(metadata: Any) -> Function:
+    """Read what the library says of one function.
+
+    Raises:
+        HostError: it has bindings, or a retry policy, that this host does not do.
+    """
     bindings = [json.loads(binding) for binding in metadata.raw_bindings]
     triggers = [binding for binding in bindings if binding["type"].lower().endswith("trigger")]
     others = {binding["type"] for binding in bindings if binding not in triggers} - {"http"}

@@ -5,14 +5,18 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
 
 ROOT = Path(__file__).parents[3]
 APPS = Path(__file__).parent / "apps"
@@ -20,9 +24,9 @@ HOST_JSON = {"version": "2.0"}
 
 
 class Host:
-    """A running `python -m local.host`; its log is read in the background."""
+    """A running `python -m local.host`."""
 
-    def __init__(self, process: Process, line: Mapping[str, Any], log: Path) -> None:
+    def __init__(self, process: Popen[str], line: Mapping[str, Any], log: Path) -> None:
         self.process = process
         self.pid = int(line["pid"])
         self.control = str(line["control"])
@@ -46,46 +50,108 @@ class Host:
         async with ClientSession() as session, session.request(method, self.url + path, **options) as answer:
             return answer.status, await answer.text()
 
+    async def ended(self) -> int:
+        """Wait for the process to end; return its exit code."""
+        return await asyncio.to_thread(self.process.wait, 20)
+
     async def stop(self) -> int:
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        self.process.send_signal(signal.SIGTERM)
+        return await self.ended()
 
 
-type Start = Callable[..., Any]
+class Hosts:
+    """Starts hosts whose logs go to `folder`."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[Popen[str]] = []
 
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Hosts, by `await start(app, *arguments, **environment)`; they are stopped after the test.
+    def start(self, app: Path | str, *arguments: str, **environment: str) -> Host:
+        """Start a host and wait until it is ready.
 
-    ChildProcessError holds the exit code and the log of one that ended before it was ready.
-    """
-    hosts: list[Process] = []
-
-    async def begin(app: Path | str, *arguments: str, **environment: str) -> Host:
-        log = tmp_path / f"host{len(hosts)}.log"
+        Raises:
+            ChildProcessError: it ended before that: its exit code and log.
+        """
+        log = self._folder / f"host{len(self._processes)}.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AzureWebJobs")}
         with log.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "local.host", "--app", str(APPS / app), "--with-parent", *arguments),
+            process = Popen(
+                [sys.executable, "-m", "local.host", "--app", str(APPS / app), "--with-parent", *arguments],
                 cwd=ROOT,
                 env=inherited | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
                 stdout=PIPE,
                 stderr=stderr,
+                text=True,
             )
-        hosts.append(process)
+        self._processes.append(process)
         assert process.stdout
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        line = process.stdout.readline()
         if not line:
-            raise ChildProcessError(await process.wait(), log.read_text())
+            raise ChildProcessError(process.wait(), log.read_text())
         return Host(process, json.loads(line), log)
 
-    yield begin
-    for process in hosts:
-        if process.returncode is None:
+    def stop(self) -> None:
+        for process in self._processes:
             process.kill()
-            await process.wait()
+            with process:
+                pass
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A running broker."""
+
+    connection: str
+    control: str
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.control + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.loads(reply.read())
+
+    def queue(self, **properties: Any) -> str:
+        name = f"queue-{uuid.uuid4().hex}"
+        self.call(
+            "POST", "/entities", {"Queues": [{"Name": name, "Properties": {"RequiresSession": True} | properties}]}
+        )
+        return name
+
+    def state(self, queue: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.call("GET", "/state")["entities"][queue]
+        return state
+
+    async def send(self, queue: str, *messages: ServiceBusMessage) -> None:
+        client = ServiceBusClient.from_connection_string(self.connection)
+        async with client, client.get_queue_sender(queue) as sender:
+            for message in messages:
+                await sender.send_messages(message)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    command = [sys.executable, "-m", "local.broker", "--with-parent"]
+    with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield Broker(ready["settings"]["ServiceBus"], ready["control"])
+        process.terminate()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Host]]:
+    """Return what starts a host: app, arguments, and settings by name; all are stopped after the test."""
+    hosts = Hosts(tmp_path)
+    yield hosts.start
+    hosts.stop()
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Host]]:
+    """Return what starts a host for all tests of a module."""
+    hosts = Hosts(tmp_path_factory.mktemp("hosts"))
+    yield hosts.start
+    hosts.stop()
 
 
 @pytest.fixture
@@ -120,7 +186,7 @@ def until() -> Callable[..., Any]:
 
     async def wait[T](look: Callable[[], T], seconds: float = 20) -> T:
         async with asyncio.timeout(seconds):
-            while not (seen := look()):
+            while not (seen := look()):  # noqa: ASYNC110 - other processes send no event
                 await asyncio.sleep(0.02)
             return seen
 

@@ -6,9 +6,9 @@ from aiohttp import ClientSession
 KEY = "the master key"
 
 
-@pytest.fixture
-async def host(start):
-    return await start("basic", "--functions", "order,latest,secret,inner,broken,log", "--key", KEY)
+@pytest.fixture(scope="module")
+def host(start_once):
+    return start_once("basic", "--functions", "order,latest,secret,inner,broken,log", "--key", KEY)
 
 
 async def test_a_request_reaches_its_function_and_the_answer_comes_back(host):
@@ -61,7 +61,7 @@ async def test_keys_open_what_their_level_allows(host, path, key, status):
 
 
 async def test_keys_are_made_up_when_none_is_given(start):
-    host = await start("basic", "--functions", "secret")
+    host = start("basic", "--functions", "secret")
     keys = (await host.state())["keys"]
     assert len(keys["master"]) >= 32
     assert keys["master"] != keys["function"]
@@ -82,16 +82,23 @@ async def test_log_lines_carry_the_invocation_also_from_threads(host):
     assert f"Executed 'Functions.log' (Succeeded, Id={invocation}, Duration=" in host.log
 
 
+async def test_categories_of_the_log_are_turned_down_by_host_json(start):
+    host = start("basic", "--functions", "log", AzureFunctionsJobHost__logging__logLevel__Function="Warning")
+    _, invocation = await host.get("/api/log")
+    assert f"app ({invocation}) a line of the app" in host.log
+    assert "Executing" not in host.log
+
+
 async def test_the_home_page_says_that_the_app_runs(host):
     assert (await host.get("/"))[0] == 200
 
 
 async def test_the_prefix_of_the_routes_is_that_of_host_json(start):
-    host = await start("basic", "--functions", "latest", AzureFunctionsJobHost__extensions__http__routePrefix="")
+    host = start("basic", "--functions", "latest", AzureFunctionsJobHost__extensions__http__routePrefix="")
     assert await host.get("/orders/latest") == (200, "the latest")
     assert (await host.get("/api/orders/latest"))[0] == 404
 
 
 async def test_without_an_http_function_no_port_is_opened(start):
-    host = await start("basic", "--functions", "tick", TICK_SCHEDULE="0 0 0 1 1 *")
+    host = start("basic", "--functions", "tick", TICK_SCHEDULE="0 0 0 1 1 *")
     assert host.settings == {}

@@ -126,7 +126,7 @@ def test_settings_lie_over_host_json_whatever_their_case(write):
     assert options.route_prefix == ""
     assert options.service_bus == ServiceBusOptions(3, timedelta(seconds=1), timedelta(days=1))
     assert options.singleton.lease == timedelta(seconds=15)
-    assert options.log_levels == {"default": "Information", "function": "Warning"}
+    assert options.log_levels == {"default": "Information", "Function": "Warning"}
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_settings_lie_over_host_json_whatever_their_case(write):
         ({"version": "1.0"}, "version"),
         ([], "object"),
         ("", "file.json"),
-        ({"functionTimeOuts": 1}, "functiontimeouts"),
+        ({"functionTimeOuts": 1}, "functionTimeOuts"),
         ({"functionTimeout": "10 minutes"}, "functiontimeout"),
-        ({"extensions": {"serviceBus": {"maxConcurrentSession": 4}}}, "maxconcurrentsession"),
+        ({"extensions": {"serviceBus": {"maxConcurrentSession": 4}}}, "maxConcurrentSession"),
         ({"extensions": {"serviceBus": {"maxConcurrentSessions": 0}}}, "at least 1"),
         ({"extensions": {"serviceBus": {"maxConcurrentSessions": "x"}}}, "at least 1"),
         ({"extensions": {"serviceBus": {"autoCompleteMessages": False}}}, "autoCompleteMessages"),
         ({"extensions": {"serviceBus": {"prefetchCount": 100}}}, "prefetchCount"),
-        ({"extensions": {"http": {"maxOutstandingRequests": 5}}}, "maxoutstandingrequests"),
+        ({"extensions": {"http": {"maxOutstandingRequests": 5}}}, "maxOutstandingRequests"),
         ({"singleton": {"listenerLockPeriod": "00:00:05"}}, "15 to 60"),
         ({"extensions": 5}, "extensions"),
     ],

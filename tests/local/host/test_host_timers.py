@@ -9,7 +9,7 @@ NEVER_SOON = "0 0 0 1 1 *"
 
 
 async def test_a_timer_fires_at_its_times_and_never_overlaps(start, trace, tmp_path, until):
-    await start("basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="1.5", TRACE=str(tmp_path / "trace"))
+    start("basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="1.5", TRACE=str(tmp_path / "trace"))
     facts = await until(lambda: len(trace()) >= 6 and trace())
     assert [fact["tick"] for fact in facts[:6]] == ["start", "end"] * 3
     assert facts[0]["at"] % 1 < 0.3
@@ -27,7 +27,7 @@ app = func.FunctionApp()
 def tick(timer: func.TimerRequest) -> None:
     logging.info("past due: %s", timer.past_due)
 """)
-    host = await start(app)
+    host = start(app)
     await until(lambda: "past due: False" in host.log)
 
 
@@ -39,12 +39,12 @@ app = func.FunctionApp()
 def tick(timer: func.TimerRequest) -> None:
     raise ValueError("on purpose")
 """)
-    host = await start(app)
+    host = start(app)
     await until(lambda: host.log.count("Executed 'Functions.tick' (Failed") >= 2)
 
 
 async def test_an_operator_can_run_a_timer_by_hand(start, tmp_path, trace, until):
-    host = await start("basic", TICK_SCHEDULE=NEVER_SOON, TRACE=str(tmp_path / "trace"))
+    host = start("basic", TICK_SCHEDULE=NEVER_SOON, TRACE=str(tmp_path / "trace"))
     assert (await host.get("/admin/functions/tick", "POST"))[0] == 401
     master = (await host.state())["keys"]["master"]
     assert (await host.get("/admin/functions/tick", "POST", params={"code": master}))[0] == 202
@@ -54,32 +54,28 @@ async def test_an_operator_can_run_a_timer_by_hand(start, tmp_path, trace, until
 
 
 async def test_a_stop_lets_the_invocation_end_and_fires_no_more(start, tmp_path, trace, until):
-    host = await start(
-        "basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="1", TRACE=str(tmp_path / "trace")
-    )
+    host = start("basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="1", TRACE=str(tmp_path / "trace"))
     await until(trace)
     assert await host.stop() == 0
     assert [fact["tick"] for fact in trace()] == ["start", "end"]
 
 
 async def test_a_stop_lets_requests_end_and_refuses_new_ones(start, tmp_path, trace, until):
-    host = await start("basic", "--functions", "slow", TRACE=str(tmp_path / "trace"))
+    host = start("basic", "--functions", "slow", TRACE=str(tmp_path / "trace"))
     under_way = asyncio.create_task(host.get("/api/slow?s=1"))
     await until(trace)
     host.process.send_signal(signal.SIGTERM)
     assert await under_way == (200, "done")
-    assert await host.process.wait() == 0
+    assert await host.ended() == 0
 
 
 async def test_a_second_signal_ends_the_process_at_once(start, tmp_path, trace, until):
-    host = await start(
-        "basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="30", TRACE=str(tmp_path / "trace")
-    )
+    host = start("basic", "--functions", "tick", TICK_SCHEDULE=EVERY_SECOND, TICK_S="30", TRACE=str(tmp_path / "trace"))
     await until(trace)
     host.process.send_signal(signal.SIGTERM)
     await until(lambda: "draining" in host.log)
     host.process.send_signal(signal.SIGTERM)
-    assert await host.process.wait() == 1
+    assert await host.ended() == 1
     assert [fact["tick"] for fact in trace()] == ["start"]
 
 
@@ -96,8 +92,8 @@ def stuck(req: func.HttpRequest) -> str:
 """,
         functionTimeout="00:00:01",
     )
-    host = await start(app)
+    host = start(app)
     with pytest.raises(aiohttp.ClientError):
         await host.get("/api/stuck")
-    assert await host.process.wait() == 124
+    assert await host.ended() == 124
     assert "Timeout value of 0:00:01 exceeded by function 'Functions.stuck'" in host.log
