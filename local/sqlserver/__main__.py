@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from local.part import Part, main
 from local.sqlserver import driver
-from local.sqlserver.engine.names import Login
+from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import SqlError
 from local.sqlserver.server import SqlServer
 
@@ -83,9 +83,9 @@ def _login(server: SqlServer, value: dict[str, Any]) -> None:
         Login(
             value["name"],
             value["password"],
-            frozenset(schema.casefold() for schema in value.get("deny", [])),
-            None if databases is None else frozenset(name.casefold() for name in databases),
-            frozenset(role.casefold() for role in value.get("roles", [])),
+            denied=frozenset(schema.casefold() for schema in value.get("deny", [])),
+            databases=None if databases is None else frozenset(name.casefold() for name in databases),
+            roles=frozenset(role.casefold() for role in value.get("roles", [])),
         )
     )
 
@@ -110,7 +110,7 @@ _FAULTS: dict[str, Callable[[SqlServer, Any], None]] = {
     "cleanup": _cleanup,
     "idle_lsn": _idle,
     "login": _login,
-    "kill": lambda server, value: server.kill(value),
+    "kill": lambda server, value: server.kill("all" if value is True else value),
     "kill_mid_result": lambda server, value: server.faults.cut_after(None if value is None else int(value)),
     "delay_s": lambda server, value: server.faults.delay(float(value)),
     "refuse": lambda server, value: server.faults.refuse(float(value)),

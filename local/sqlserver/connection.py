@@ -7,7 +7,7 @@ from typing import Protocol
 
 from local.sqlserver.calls import Calls
 from local.sqlserver.engine.database import Database
-from local.sqlserver.engine.names import Login
+from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import AttentionError, DisconnectError, SqlError
 from local.sqlserver.faults import Faults
 from local.sqlserver.session import Server, Session, Variables

@@ -196,14 +196,16 @@ def _number_to_text(source: SqlType, _target: SqlType, style: int | None) -> Con
 
 def float_text(value: float, style: int, *, single: bool) -> str:
     """Return a float as CONVERT writes it: six digits, or all that are needed to read it back (style 3)."""
-    if style == 3:
-        digits = 8 if single else 16
-        return f"{value:.{digits}e}" if value else "0.0000000000000000e+000"
+    if style in {1, 2, 3}:
+        digits = {1: 7, 2: 15, 3: 8 if single else 16}[style]
+        return _three_digit_power(f"{value:.{digits}e}")
     if style != 0:
         raise SqlError(281, f"{style} is not a valid style number when converting from float to a character string.")
     text = f"{value:.6g}"
-    if "e" not in text:
-        return text
+    return _three_digit_power(text) if "e" in text else text
+
+
+def _three_digit_power(text: str) -> str:
     base, power = text.split("e")
     return f"{base}e{power[0]}{int(power[1:]):03d}"
 

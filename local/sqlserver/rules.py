@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from local.sqlserver.convert import conversion, plain
-from local.sqlserver.engine import definitions, procedures, tables
+from local.sqlserver.engine import definitions, procedures, security, tables
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import SqlError, syntax
 from local.sqlserver.sql import tree
@@ -120,9 +120,16 @@ def _definition(run: Callable[[Work, Any], None]) -> Rule:
 def _drop(session: "Session", node: tree.Drop, variables: "Variables", answer: "Answer") -> None:
     if node.what == "DATABASE":
         raise syntax("DATABASE")
+    if node.what == "LOGIN":
+        for name in node.names:
+            session.server.drop_login(name.parts[-1])
+        answer.done(EXECUTE, None)
+        return
     rules: dict[str, Callable[[Work, Any], None]] = {
         "TABLE": definitions.drop_tables,
         "INDEX": definitions.drop_index,
+        "USER": security.drop_principals,
+        "ROLE": security.drop_principals,
         "SCHEMA": lambda work, drop: [work.catalog.drop_schema(name.parts[-1]) for name in drop.names],  # type: ignore[dict-item, return-value]
     }
     _definition(rules[node.what])(session, node, variables, answer)
@@ -134,6 +141,14 @@ def _create(session: "Session", node: tree.Create, variables: "Variables", answe
         answer.done(EXECUTE, None)
         return
     _definition(lambda work, create: work.catalog.add_schema(create.name))(session, node, variables, answer)
+
+
+def _principal(session: "Session", node: tree.Principal, variables: "Variables", answer: "Answer") -> None:
+    if node.what != "LOGIN":
+        _definition(security.create_principal)(session, node, variables, answer)
+        return
+    session.server.create_login(node.name, node.detail)
+    answer.done(EXECUTE, None)
 
 
 def _declare(session: "Session", node: tree.Declare, variables: "Variables", answer: "Answer") -> None:
@@ -250,6 +265,9 @@ RULES: dict[type, Rule] = {
     tree.Truncate: _definition(definitions.truncate),
     tree.Create: _create,
     tree.Drop: _drop,
+    tree.Principal: _principal,
+    tree.Membership: _definition(security.change_role),
+    tree.Grant: _definition(security.grant),
     tree.Declare: _declare,
     tree.Assign: _assign,
     tree.Option: _option,

@@ -1,5 +1,6 @@
 """The server: its databases, logins and connections, and what the control port may do to them."""
 
+import json
 import socket
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from local.sqlserver.engine import capture_log
 from local.sqlserver.engine.catalog import Catalog
 from local.sqlserver.engine.database import Database
 from local.sqlserver.engine.lsn import LogRange
-from local.sqlserver.engine.names import Login
+from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import SqlError
 from local.sqlserver.faults import Faults
 from local.sqlserver.tds.packets import Wire
@@ -18,6 +19,7 @@ from local.sqlserver import temporal
 
 _FIRST_USER_DATABASE = 5
 _FIRST_SESSION = 51
+_LOGINS = "logins.json"
 
 
 class SqlServer:
@@ -28,7 +30,8 @@ class SqlServer:
         self._folder = folder
         self._lock = threading.Lock()
         self._databases: dict[str, Database] = {}
-        self._logins = {"sa": Login("sa", password)}
+        self._logins = {login.name.casefold(): login for login in self._stored_logins()}
+        self._logins["sa"] = Login("sa", password, owner=True)
         self._connections: dict[int, Connection] = {}
         self._threads: set[threading.Thread] = set()
         self._next = _FIRST_SESSION
@@ -115,14 +118,52 @@ class SqlServer:
         if login is None or login.password != password:
             raise failed_login(user)
         found = self.database(database) if database else self._default
-        if found is None or not login.may_enter(found.name):
-            text = f'Cannot open database "{database}" requested by the login. The login failed.'
+        if found is None or not self.may_enter(login, found):
+            text = f'Cannot open database "{database or self._default.name}" requested by the login. The login failed.'
             raise SqlError(4060, text, 11)
         return login, found
 
+    def may_enter(self, login: Login, database: Database) -> bool:
+        """Whether a login can use a database."""
+        if login.owner:
+            return True
+        connection = database.connect()
+        try:
+            return login.may_enter(Catalog(connection), database.name)
+        finally:
+            connection.close()
+
     def add_login(self, login: Login) -> None:
-        """Add a login, or change one; sessions that are open keep what they have."""
-        self._logins[login.name.casefold()] = login
+        """Add a login from the control port, or change one: open sessions have what it has from now on."""
+        with self._lock:
+            known = self._logins.setdefault(login.name.casefold(), login)
+            known.password, known.denied = login.password, login.denied
+            known.databases, known.roles = login.databases, login.roles
+
+    def create_login(self, name: str, password: str) -> None:
+        """CREATE LOGIN."""
+        with self._lock:
+            if name.casefold() in self._logins:
+                raise SqlError(15025, f"The server principal '{name}' already exists.")
+            self._logins[name.casefold()] = Login(name, password, limited=True)
+            self._store_logins()
+
+    def drop_login(self, name: str) -> None:
+        """DROP LOGIN."""
+        with self._lock:
+            if self._logins.pop(name.casefold(), None) is None:
+                text = f"Cannot drop the login '{name}', because it does not exist or you do not have permission."
+                raise SqlError(15151, text)
+            self._store_logins()
+
+    def _store_logins(self) -> None:
+        kept = {login.name: login.password for login in self._logins.values() if login.limited}
+        (self._folder / _LOGINS).write_text(json.dumps(kept))
+
+    def _stored_logins(self) -> list[Login]:
+        path = self._folder / _LOGINS
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        return [Login(name, password, limited=True) for name, password in kept.items()]
 
     def kill(self, which: str) -> None:
         """Cut all connections, or those that run nothing."""

@@ -10,7 +10,8 @@ from local.sqlserver import temporal
 from local.sqlserver.convert import conversion
 from local.sqlserver.engine.bound import Context, Functions
 from local.sqlserver.engine.database import Database
-from local.sqlserver.engine.names import Login, SessionNames, not_entered
+from local.sqlserver.engine.names import SessionNames
+from local.sqlserver.engine.security import Login, not_entered
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import AttentionError, SqlError, syntax
 from local.sqlserver.rules import RULES, LeaveError
@@ -59,6 +60,18 @@ class Server(Protocol):
         """Create a database; SqlError 1801 when it exists."""
         ...
 
+    def may_enter(self, login: Login, database: Database) -> bool:
+        """Whether a login can use a database."""
+        ...
+
+    def create_login(self, name: str, password: str) -> None:
+        """Create a login; SqlError 15025 when it exists."""
+        ...
+
+    def drop_login(self, name: str) -> None:
+        """Drop a login; SqlError 15151 when there is none."""
+        ...
+
 
 @dataclass(slots=True)
 class Variables:
@@ -84,7 +97,7 @@ class Session:
         self.implicit = False
         self._interrupted = interrupted
         self._works: dict[int, Work] = {}
-        self.context = Context(login, spid, server.listed)
+        self.context = Context(login, spid, server.listed, self._can_enter)
         self.work = self._enter(database)
         self.context.depth = lambda: self.work.depth
         self.names = SessionNames(lambda: self.work, login)
@@ -97,6 +110,10 @@ class Session:
             Functions(found, self.context)
             self._works[database.number] = found
         return found
+
+    def _can_enter(self, name: str) -> bool:
+        database = self.server.database(name)
+        return database is not None and self.server.may_enter(self.login, database)
 
     def _progress(self) -> bool:
         try:
@@ -111,7 +128,7 @@ class Session:
         if database is None:
             text = f"Database '{name}' does not exist. Make sure that the name is entered correctly."
             raise SqlError(911, text)
-        if not self.login.may_enter(name):
+        if not self.server.may_enter(self.login, database):
             raise not_entered(self.login.name, name)
         if self.work.writing or self.work.depth:
             raise syntax("USE")  # a transaction over two databases is beyond this server

@@ -9,7 +9,7 @@ from typing import Any
 from local.sqlserver import temporal
 from local.sqlserver.convert import conversion
 from local.sqlserver.engine import lsn
-from local.sqlserver.engine.names import Login
+from local.sqlserver.engine.security import Login
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import SqlError
 from local.sqlserver.sql.cursor import Cursor
@@ -39,6 +39,7 @@ class Context:
     login: Login
     spid: int
     databases: Callable[[], list[tuple[str, int, bool]]]
+    may_enter: Callable[[str], bool]
     row_count: int = 0
     error: int = 0
     identity: int | None = None
@@ -74,6 +75,8 @@ class Functions:
             "server_property": (_server_property, 1),
             "login_name": (lambda: self._context.login.name, 0),
             "has_dbaccess": (self._has_access, 1),
+            "has_perms": (self._has_permission, 3),
+            "sees": (self._sees, 1),
             "server_databases": (self._databases, 0),
             "cdc_min_lsn": (self._min_lsn, 1),
             "cdc_step_lsn": (lambda value, by: None if value is None else lsn.stepped(value, by), 2),
@@ -135,17 +138,15 @@ class Functions:
     def _object_id(self, name: str | None, kind: str | None) -> int | None:
         if name is None or (kind is not None and kind.strip().upper() not in {"U", "TABLE"}):
             return None
-        try:
-            cursor = Cursor(name, parse_query)
-            parts = cursor.name().parts
-        except SqlError:
-            return None
-        if not cursor.ended:
+        parts = _name_parts(name)
+        if parts is None:
             return None
         if len(parts) > 2 and parts[-3].casefold() != self._work.database.name.casefold():
             return None
         schema = parts[-2] if len(parts) > 1 and parts[-2] else "dbo"
-        return self._catalog.object_id(schema, parts[-1]) if self._context.login.may_use(schema) else None
+        if not self._context.login.sees(self._catalog, schema, parts[-1]):
+            return None
+        return self._catalog.object_id(schema, parts[-1])
 
     def _object(self, number: int | None, part: int) -> str | None:
         found = None if number is None else self._catalog.object_name(number)
@@ -174,7 +175,26 @@ class Functions:
     def _has_access(self, name: str | None) -> int | None:
         if name is None or self._database_id(name) is None:
             return None
-        return int(self._context.login.may_enter(name))
+        return int(name.casefold() == self._work.database.name.casefold() or self._context.may_enter(name))
+
+    def _sees(self, number: int) -> int:
+        found = self._catalog.object_name(number)
+        return int(found is not None and self._context.login.sees(self._catalog, *found))
+
+    def _has_permission(self, securable: str | None, kind: str | None, permission: str | None) -> int | None:
+        """HAS_PERMS_BY_NAME of an object, a schema or the database; NULL for what does not exist."""
+        login, wanted = self._context.login, (permission or "").upper()
+        if kind is None or kind.upper() == "DATABASE":
+            return int(login.allows(self._catalog, wanted, "", ""))
+        parts = _name_parts(securable)
+        if parts is None:
+            return None
+        if kind.upper() == "SCHEMA":
+            return None if self._catalog.schema_id(parts[-1]) is None else int(login.allows(self._catalog, wanted, parts[-1]))
+        schema = parts[-2] if len(parts) > 1 and parts[-2] else "dbo"
+        if kind.upper() != "OBJECT" or self._catalog.object_id(schema, parts[-1]) is None:
+            return None
+        return int(login.allows(self._catalog, wanted, schema, parts[-1]))
 
     def _databases(self) -> str:
         found = self._context.databases()
@@ -183,10 +203,10 @@ class Functions:
     def _min_lsn(self, instance: str | None) -> bytes:
         login = self._context.login
         found = self._catalog.rows("SELECT start_lsn, role FROM m_instance WHERE name = ?", instance)
-        if not found or not login.may_use("cdc"):
+        if not found or not login.allows(self._catalog, "SELECT", "cdc", f"{instance}_CT"):
             return lsn.ZERO
         start, role = found[0]
-        return start if role is None or login.may_play(role) else lsn.ZERO
+        return start if role is None or login.is_member(self._catalog, role) else lsn.ZERO
 
     def _time_to_lsn(self, operator: str, time: int) -> bytes | None:
         choices = {
@@ -207,6 +227,15 @@ class Functions:
 
     def _changed(self, instance: str, column: str, mask: bytes) -> int | None:
         return _bit_set(self._ordinal(instance, column), mask)
+
+
+def _name_parts(name: str | None) -> tuple[str, ...] | None:
+    try:
+        cursor = Cursor(name or "", parse_query)
+        parts = cursor.name().parts
+    except SqlError:
+        return None
+    return parts if cursor.ended else None
 
 
 def _bit_set(ordinal: int | None, mask: bytes | None) -> int | None:

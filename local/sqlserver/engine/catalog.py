@@ -38,6 +38,10 @@ CREATE TABLE m_lsn(start_lsn BLOB PRIMARY KEY, begin_time INTEGER, end_time INTE
 CREATE TABLE m_lsn_log(start_lsn BLOB PRIMARY KEY, begin_time INTEGER, end_time INTEGER, tran_id BLOB, begin_lsn BLOB)
   WITHOUT ROWID;
 CREATE TABLE m_ddl(source INTEGER, object_id INTEGER, required INTEGER, command TEXT, lsn BLOB, time INTEGER);
+CREATE TABLE m_user(name TEXT PRIMARY KEY COLLATE CI, login TEXT COLLATE CI) WITHOUT ROWID;
+CREATE TABLE m_role(name TEXT PRIMARY KEY COLLATE CI) WITHOUT ROWID;
+CREATE TABLE m_member(role TEXT COLLATE CI, member TEXT COLLATE CI);
+CREATE TABLE m_grant(action TEXT, permission TEXT, kind TEXT, target TEXT, principal TEXT);
 CREATE TABLE m_job(type TEXT PRIMARY KEY, maxtrans INTEGER, maxscans INTEGER, continuous INTEGER, interval INTEGER,
   retention INTEGER, threshold INTEGER) WITHOUT ROWID;
 INSERT INTO m_schema VALUES (1, 'dbo'), (2, 'guest'), (3, 'INFORMATION_SCHEMA'), (4, 'sys');

@@ -1,39 +1,16 @@
 """What names mean in one session: tables, change tables, catalog views, permissions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from local.sqlserver.engine import tables, views
 from local.sqlserver.engine.catalog import Table, TableColumn, quote
 from local.sqlserver.engine.definitions import place_of
+from local.sqlserver.engine.security import Login
 from local.sqlserver.engine.work import Work
-from local.sqlserver.errors import SqlError, denied, unknown_object
+from local.sqlserver.errors import denied, unknown_object
 from local.sqlserver.sql import tree
 from local.sqlserver.sql.scope import Found, Typed
 from local.sqlserver.sqltypes import BIGINT, SqlType
-
-
-@dataclass(slots=True)
-class Login:
-    """Who is connected: the schemas they may not read, and the databases they may enter (None: every one)."""
-
-    name: str
-    password: str
-    denied: frozenset[str] = frozenset()
-    databases: frozenset[str] | None = None
-    roles: frozenset[str] = field(default_factory=frozenset)
-
-    def may_enter(self, database: str) -> bool:
-        """Whether the login is known in a database."""
-        return self.databases is None or database.casefold() in self.databases
-
-    def may_use(self, schema: str) -> bool:
-        """Whether the login may read and change what a schema holds."""
-        return schema.casefold() not in self.denied
-
-    def may_play(self, role: str) -> bool:
-        """Whether the login is a member of a gating role; whoever may enter every database is the owner."""
-        return self.databases is None or role.casefold() in self.roles
 
 
 class SessionNames:
@@ -50,7 +27,7 @@ class SessionNames:
             return self._function(name, arguments)
         view = self._view(name)
         if view is not None:
-            self._check("SELECT", view.schema, name.parts[-1])
+            self._check("SELECT", view.schema, name.parts[-1].lower())
             return view
         work = self._work()
         schema, label = place_of(name, work)
@@ -74,8 +51,9 @@ class SessionNames:
         return self.identity_table == table.number
 
     def _check(self, action: str, schema: str, name: str) -> None:
-        if not self._login.may_use(schema):
-            raise denied(action, name, self._work().database.name, schema)
+        work = self._work()
+        if schema != "sys" and not self._login.allows(work.catalog, action, schema, name):
+            raise denied(action, name, work.database.name, schema)
 
     def _view(self, name: tree.Name) -> Found | None:
         work = self._work()
@@ -86,7 +64,7 @@ class SessionNames:
             parts = parts[1:]
         if parts[0] == "cdc" and not work.catalog.state("cdc"):
             return None
-        return views.find(".".join(parts))
+        return views.find(".".join(parts), filtered=not self._login.owner)
 
     def _function(self, name: tree.Name, arguments: tuple[Typed, ...]) -> Found:
         label = ".".join(part.lower() for part in name.parts)
@@ -102,9 +80,3 @@ def _field(column: TableColumn, table: Table) -> tuple[str, SqlType, str]:
     if column.computed is None:
         return column.name, column.kind, "{0}." + quote(column.name).replace("{", "{{").replace("}", "}}")
     return column.name, column.kind, tables.own_expression(column.computed, table.columns).sql
-
-
-def not_entered(login: str, database: str) -> SqlError:
-    """Return error 916."""
-    text = f'The server principal "{login}" is not able to access the database "{database}" under the current security context.'
-    return SqlError(916, text, 14, 2)

@@ -118,7 +118,7 @@ def _table(session: "Session", values: dict[str, Any]) -> Table:
 
 
 def _require_owner(session: "Session") -> None:
-    if session.login.databases is not None:
+    if not (session.login.owner or session.login.is_member(session.work.catalog, "db_owner")):
         raise SqlError(22904, "Caller is not authorized to initiate the requested action. DBO privileges are required.")
 
 
@@ -184,6 +184,7 @@ def _cleanup(session: "Session", values: dict[str, Any], _answer: "Answer") -> N
 
 
 def _help_jobs(session: "Session", _values: dict[str, Any], answer: "Answer") -> None:
+    _require_owner(session)
     kinds = [("job_id", declared("uniqueidentifier")), ("job_type", nvarchar(20)), ("job_name", SYSNAME), ("maxtrans", INT)]
     kinds += [("maxscans", INT), ("continuous", BIT), ("pollinginterval", BIGINT), ("retention", BIGINT), ("threshold", BIGINT)]
     sql = """SELECT NULL, type, 'cdc.' || ? || '_' || type, maxtrans, maxscans, continuous, interval, retention, threshold
@@ -214,7 +215,7 @@ def _help_capture(session: "Session", values: dict[str, Any], answer: "Answer") 
     kinds = [SYSNAME, SYSNAME, SYSNAME, INT, INT, LSN, LSN, BIT, BIT, SYSNAME, SYSNAME, SYSNAME, declared("datetime")]
     kinds += [nvarchar(-1), nvarchar(-1)]
     rows: Sequence[tuple[Any, ...]] = ()
-    if session.login.may_use("cdc"):
+    if session.login.allows(session.work.catalog, "SELECT", "cdc"):
         rows = session.work.catalog.rows(_HELP_SQL, values["@source_schema"], values["@source_name"])
     answer.rows([Column(*each) for each in zip(names.split(), kinds, strict=True)], rows)
 

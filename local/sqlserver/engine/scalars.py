@@ -15,7 +15,7 @@ from local.sqlserver.convert import conversion, to_decimal
 from local.sqlserver.errors import SqlError
 from local.sqlserver.sql.scope import CONVERSIONS
 from local.sqlserver.sqltypes import INT, OFFSET, VARIANT, Family, SqlType, declared, nvarchar
-from local.sqlserver.tds.values import scaled, unpack_variant
+from local.sqlserver.tds.values import character, scaled, unpack_variant
 
 _EXACT = Context(prec=100, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero])
 _UNITS = {
@@ -318,6 +318,7 @@ _PURE: dict[str, Callable[..., Any]] = {
     "switch_offset": _switch_offset,
     "data_length": _data_length,
     "variant_property": _variant_property,
+    "character": character,
     "clr_point": _clr_point,
     "clr_srid": _clr_srid,
 }

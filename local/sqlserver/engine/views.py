@@ -30,6 +30,9 @@ _JOBS = """SELECT 1 + db_id(NULL) AS database_id, type AS job_type, NULL AS job_
 _JOB_COLUMNS = """database_id int, job_type nvarchar(20), job_id uniqueidentifier, maxtrans int, maxscans int,
     continuous bit, pollinginterval bigint, retention bigint, threshold bigint"""
 
+_OF_OBJECTS = frozenset(
+    f"sys.{name}" for name in ("objects", "tables", "columns", "computed_columns", "identity_columns", "indexes", "index_columns")
+)
 _VIEWS = {
     "sys.databases": (
         """name sysname, database_id int, create_date datetime, compatibility_level tinyint, collation_name sysname,
@@ -121,7 +124,6 @@ _VIEWS = {
         lsn AS ddl_lsn, time AS ddl_time FROM m_ddl""",
     ),
     "msdb.dbo.cdc_jobs": (_JOB_COLUMNS, _JOBS),
-    "cdc.cdc_jobs": (_JOB_COLUMNS, _JOBS),
     "sys.dm_cdc_errors": (
         """session_id int, phase_number int, entry_time datetime, error_number int, error_severity int, error_state int,
         error_message nvarchar(1024), start_lsn nvarchar(23), begin_lsn nvarchar(23), sequence_value nvarchar(23)""",
@@ -133,8 +135,8 @@ _VIEWS = {
 
 
 @cache
-def find(name: str) -> Found | None:
-    """Return a view by its full name, or None."""
+def find(name: str, *, filtered: bool) -> Found | None:
+    """Return a view by its full name, or None; `filtered` leaves out objects the session's login may not see."""
     if name == "sys.types":
         return _types()
     found = _VIEWS.get(name)
@@ -142,7 +144,9 @@ def find(name: str) -> Found | None:
         return None
     spec, sql = found
     columns = tuple(_column(part) for part in spec.replace("\n", " ").split(", "))
-    return Found(f"({sql})", name.rpartition(".")[0], columns)
+    if filtered and name in _OF_OBJECTS:
+        sql = f"SELECT * FROM ({sql}) WHERE sees(object_id)"  # noqa: S608 - a view of this module
+    return Found(f"({sql})", name.split(".")[-2], columns)
 
 
 def _column(spec: str) -> tuple[str, SqlType, str]:

@@ -17,6 +17,7 @@ from local.sqlserver.sql.parse_queries import (
     parse_top,
     parse_values,
 )
+from local.sqlserver.sql.parse_security import parse_grant
 from local.sqlserver.sql.parse_tables import parse_alter, parse_create, parse_drop
 from local.sqlserver.sql.tokens import NAME, STRING, VARIABLE
 from local.sqlserver.sqltypes import INT, SqlType, nvarchar
@@ -350,4 +351,7 @@ _RULES = {
     "CREATE": parse_create,
     "ALTER": parse_alter,
     "DROP": parse_drop,
+    "GRANT": parse_grant,
+    "DENY": parse_grant,
+    "REVOKE": parse_grant,
 }

@@ -8,12 +8,15 @@ from dataclasses import replace
 from local.sqlserver.sql import tree
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_expressions import parse_expression
+from local.sqlserver.sql.parse_security import parse_membership, parse_principal
 from local.sqlserver.sqltypes import SqlType
 
 
 def parse_create(cursor: Cursor) -> tree.Statement:
-    """Take CREATE TABLE, INDEX, SCHEMA or DATABASE."""
+    """Take CREATE TABLE, INDEX, SCHEMA, DATABASE, LOGIN, USER or ROLE."""
     cursor.expect("CREATE")
+    if (word := cursor.accept_any("LOGIN", "USER", "ROLE")) is not None:
+        return parse_principal(cursor, word)
     if cursor.accept("TABLE"):
         return _table(cursor)
     if (word := cursor.accept_any("SCHEMA", "DATABASE")) is not None:
@@ -151,9 +154,12 @@ def _identity(cursor: Cursor) -> tuple[int, int]:
 
 
 def parse_alter(cursor: Cursor) -> tree.Statement:
-    """Take ALTER TABLE … ADD, DROP COLUMN or ALTER COLUMN."""
+    """Take ALTER TABLE … ADD, DROP COLUMN or ALTER COLUMN, or ALTER ROLE."""
     start = cursor.token.at
-    cursor.expect("ALTER", "TABLE")
+    cursor.expect("ALTER")
+    if cursor.accept("ROLE"):
+        return parse_membership(cursor)
+    cursor.expect("TABLE")
     name = cursor.name()
     if cursor.accept("WITH", "CHECK") or cursor.accept("WITH", "NOCHECK"):
         pass
@@ -178,9 +184,9 @@ def parse_alter(cursor: Cursor) -> tree.Statement:
 
 
 def parse_drop(cursor: Cursor) -> tree.Drop:
-    """Take DROP TABLE, SCHEMA, DATABASE or INDEX."""
+    """Take DROP TABLE, SCHEMA, DATABASE, INDEX, LOGIN, USER or ROLE."""
     cursor.expect("DROP")
-    what = cursor.accept_any("TABLE", "SCHEMA", "DATABASE", "INDEX")
+    what = cursor.accept_any("TABLE", "SCHEMA", "DATABASE", "INDEX", "LOGIN", "USER", "ROLE")
     if what is None:
         raise cursor.fail()
     if_exists = cursor.accept("IF", "EXISTS")

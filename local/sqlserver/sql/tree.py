@@ -429,6 +429,35 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """CREATE LOGIN (`detail` its password), USER (its login) or ROLE."""
+
+    what: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """ALTER ROLE … ADD or DROP MEMBER."""
+
+    role: str
+    member: str
+    add: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """GRANT, DENY or REVOKE on a DATABASE (no target), SCHEMA or OBJECT."""
+
+    action: str
+    permissions: tuple[str, ...]
+    kind: str
+    target: Name | None
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate:
     """TRUNCATE TABLE."""
 
@@ -500,5 +529,5 @@ class Throw:
 
 type Statement = (
     Query | Insert | Update | Delete | Declare | Assign | Option | CreateTable | CreateIndex | AlterTable | Create | Drop
-    | Truncate | Use | Transaction | Procedure | If | While | Block | Jump | Print | Throw
+    | Principal | Membership | Grant | Truncate | Use | Transaction | Procedure | If | While | Block | Jump | Print | Throw
 )  # fmt: skip

@@ -26,8 +26,7 @@ def packer(kind: SqlType) -> Codec:
     if kind.family is Family.FLOAT:
         return _struct_packer("f" if kind.name == "real" else "d", kind)
     if kind.family is Family.TEXT:
-        encoding = "utf-16-le" if kind.name in WIDE else "cp1252"
-        return lambda value: value.encode(encoding, "replace" if encoding == "cp1252" else "surrogatepass")
+        return pack_wide if kind.name in WIDE else (lambda value: value.encode("cp1252", "replace"))
     if kind.family in _PACKERS:
         return _PACKERS[kind.family](kind)
     return _same
@@ -41,11 +40,36 @@ def unpacker(kind: SqlType) -> Codec:
     if kind.family is Family.FLOAT:
         return lambda data: struct.unpack("<d" if len(data) == 8 else "<f", data)[0]
     if kind.family is Family.TEXT:
-        encoding = "utf-16-le" if kind.name in WIDE else "cp1252"
-        return lambda data: data.decode(encoding, "replace" if encoding == "cp1252" else "surrogatepass")
+        return unpack_wide if kind.name in WIDE else (lambda data: data.decode("cp1252", "replace"))
     if kind.family in _UNPACKERS:
         return _UNPACKERS[kind.family](kind)
     return _same
+
+
+# SQLite keeps UTF-8, which has no unpaired surrogates: they are kept as the last 2048 private characters of Unicode.
+_PRIVATE = 0x10F800
+_KEPT = {0xD800 + n: _PRIVATE + n for n in range(2048)}
+_SHOWN = {kept: surrogate for surrogate, kept in _KEPT.items()}
+
+
+def pack_wide(value: str) -> bytes:
+    """Return UTF-16, unpaired surrogates as they came."""
+    if value.isascii() or max(value) < chr(_PRIVATE):
+        return value.encode("utf-16-le")
+    return value.translate(_SHOWN).encode("utf-16-le", "surrogatepass")
+
+
+def unpack_wide(data: bytes) -> str:
+    """Read UTF-16, unpaired surrogates too."""
+    try:
+        return data.decode("utf-16-le")
+    except UnicodeDecodeError:
+        return data.decode("utf-16-le", "surrogatepass").translate(_KEPT)
+
+
+def character(number: int) -> str | None:
+    """Return NCHAR(number): one UTF-16 unit, or a character beyond the first plane."""
+    return chr(_KEPT.get(number, number)) if 0 <= number <= 0x10FFFF else None
 
 
 def _same(value: Any) -> Any:
