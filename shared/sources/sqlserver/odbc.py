@@ -43,8 +43,8 @@ _AT_ONCE = 16
 
 _ANY_UTF_16 = "utf_16_le_any"
 _GONE = frozenset({207, 208})
-_LOGIN = frozenset({4060, 18452, 18456, 18486, 18487, 18488, 40532, 40615})
-_NO_USER = 916
+_LOGIN = frozenset({18452, 18456, 18486, 18487, 18488, 40532, 40615})
+_NO_DATABASE, _NO_USER = 4060, 916
 _PERMISSION = frozenset({229, 230, 262, 297, 300, 15247})
 _THROTTLED = frozenset({10928, 10929, 40501, 49918, 49919, 49920})
 _BUSY = frozenset({1204, 1205, 1222, 3960, 615, 926, 4221, 40143, 40166, 40197, 40540, 40613, 42108, 42109})
@@ -77,6 +77,7 @@ class Session:
         self.described: Sequence[tuple[Any, ...]] = ()
         self.is_cut = False
         self.is_lost = False
+        self._is_cancelled = False
 
     def rows(self, sql: str, *parameters: object, most_bytes: int | None = None) -> Sequence[Sequence[Any]]:
         """Execute one statement and return its rows, if it has any; `described` then has its columns.
@@ -90,14 +91,18 @@ class Session:
         """
         try:
             try:
-                return self._fetch(sql, parameters, most_bytes)
+                rows = self._fetch(sql, parameters, most_bytes)
             except UnicodeDecodeError:  # an unpaired surrogate, which nvarchar can hold: rare, and slower to let pass
                 self._decode(_ANY_UTF_16)
-                return self._fetch(sql, parameters, most_bytes)
+                rows = self._fetch(sql, parameters, most_bytes)
         except pyodbc.Error as why:
             error = told(why, self._user)
             self.is_lost = _is_lost(why)
             raise error from why
+        if self._is_cancelled:  # the driver may call a cancelled statement a success without rows
+            msg = "the statement was stopped, as the source is closed"
+            raise TransientError(msg)
+        return rows
 
     def _fetch(self, sql: str, parameters: tuple[object, ...], most_bytes: int | None) -> Sequence[Sequence[Any]]:
         self._cursor.execute(sql, *parameters)
@@ -124,7 +129,8 @@ class Session:
         self._cursor = self._connection.cursor()
 
     def cancel(self) -> None:
-        """Stop the statement that runs in another thread."""
+        """Stop what runs in another thread, for good."""
+        self._is_cancelled = True
         with contextlib.suppress(pyodbc.Error):
             self._cursor.cancel()
 
@@ -256,8 +262,11 @@ def number_of(error: "pyodbc.Error") -> int | None:
 
 def _remedy(state: str, number: int | None, user: str) -> str:
     """Return what the operator has to do about an error that does not go away; "" for one that may."""
+    create = f"CREATE USER {queries.quoted(user)} FOR LOGIN {queries.quoted(user)}; {queries.grant_changes(user)}"
     if number == _NO_USER:
-        return f"CREATE USER {queries.quoted(user)} FOR LOGIN {queries.quoted(user)}; {queries.grant_changes(user)}"
+        return create
+    if number == _NO_DATABASE:
+        return f"check the database's name, or in it: {create}"
     if number in _PERMISSION:
         return queries.grant_changes(user)
     if number in _LOGIN or state == "28000":

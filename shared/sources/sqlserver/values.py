@@ -49,6 +49,7 @@ _EPOCH = datetime(1900, 1, 1)  # noqa: DTZ001 - the server's local time
 _TIME = struct.Struct("<HHHxxI")
 _OFFSET = struct.Struct("<hHHHHHIhh")
 
+# Style 121, as 126 leaves out a fraction that is zero.
 _VARIANT = (
     "CASE CONVERT(nvarchar(128), SQL_VARIANT_PROPERTY({0}, N'BaseType'))"
     " WHEN N'binary' THEN CONVERT(nvarchar(max), CONVERT(varbinary(8000), {0}), 1)"
@@ -57,12 +58,13 @@ _VARIANT = (
     " WHEN N'real' THEN CONVERT(nvarchar(50), CONVERT(real, {0}), 3)"
     " WHEN N'money' THEN CONVERT(nvarchar(50), CONVERT(money, {0}), 2)"
     " WHEN N'smallmoney' THEN CONVERT(nvarchar(50), CONVERT(money, {0}), 2)"
-    " WHEN N'date' THEN CONVERT(nvarchar(50), CONVERT(date, {0}), 126)"
-    " WHEN N'time' THEN CONVERT(nvarchar(50), CONVERT(time(7), {0}), 126)"
-    " WHEN N'datetime' THEN CONVERT(nvarchar(50), CONVERT(datetime2(3), {0}), 126) + N'0000'"
-    " WHEN N'smalldatetime' THEN CONVERT(nvarchar(50), CONVERT(datetime2(7), {0}), 126)"
-    " WHEN N'datetime2' THEN CONVERT(nvarchar(50), CONVERT(datetime2(7), {0}), 126)"
-    " WHEN N'datetimeoffset' THEN CONVERT(nvarchar(50), CONVERT(datetimeoffset(7), {0}), 126)"
+    " WHEN N'date' THEN CONVERT(nvarchar(50), CONVERT(date, {0}), 23)"
+    " WHEN N'time' THEN CONVERT(nvarchar(50), CONVERT(time(7), {0}), 121)"
+    " WHEN N'datetime' THEN REPLACE(CONVERT(nvarchar(50), CONVERT(datetime2(3), {0}), 121), N' ', N'T') + N'0000'"
+    " WHEN N'smalldatetime' THEN REPLACE(CONVERT(nvarchar(50), CONVERT(datetime2(7), {0}), 121), N' ', N'T')"
+    " WHEN N'datetime2' THEN REPLACE(CONVERT(nvarchar(50), CONVERT(datetime2(7), {0}), 121), N' ', N'T')"
+    " WHEN N'datetimeoffset' THEN REPLACE(REPLACE(REPLACE(CONVERT(nvarchar(50), CONVERT(datetimeoffset(7), {0}), 121),"
+    " N' +', N'+'), N' -', N'-'), N' ', N'T')"
     " WHEN N'uniqueidentifier' THEN LOWER(CONVERT(nvarchar(36), CONVERT(uniqueidentifier, {0})))"
     " ELSE CONVERT(nvarchar(max), CONVERT(nvarchar(4000), {0})) END"
 )

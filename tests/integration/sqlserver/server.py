@@ -75,6 +75,23 @@ class Server:
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer) == {"done": True}
 
+    async def paused(self) -> int:
+        """Wait until the stand-in holds a statement, and return its number."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not (held := self.state()["paused"]):
+            assert time.monotonic() < deadline, "no statement was paused"
+            await asyncio.sleep(0.01)
+        return int(held[0]["id"])
+
+    def resume(self) -> None:
+        """Let what is paused go on."""
+        for held in self.state()["paused"]:
+            self.switch({"resume": held["id"]})
+
+    def state(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.control}/state") as answer:
+            return dict(json.load(answer))
+
     def settings(self, *tables: str | tuple[str, str], **changes: Any) -> SqlServerSettings:
         """Return settings that capture these tables, of schema dbo when it is not given."""
         [(database,)] = self.run("SELECT DB_NAME()")
