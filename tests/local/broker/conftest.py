@@ -1,11 +1,13 @@
 """A broker process per test module, and clients for it."""
 
+import gc
 import json
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -84,6 +86,14 @@ def broker() -> Iterator[BrokerProcess]:
         finally:
             process.terminate()
             assert process.wait(10) == 0
+            _collect_lost_sockets()
+
+
+def _collect_lost_sockets() -> None:
+    """Let go of the sockets of lost connections, which the library leaves to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Clients:

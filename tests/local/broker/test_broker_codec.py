@@ -1,5 +1,6 @@
 """The codec: what is encoded decodes to itself, and no bytes at all make it fail in another way than CodecError."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -29,17 +30,17 @@ scalars = st.one_of(
 keys = ascii_text.map(lambda value: (codec.symbol(value), Symbol(value)))
 
 
-def _list(items):
+def _list(items: Any) -> Any:
     return codec.list_of(*(encoded for encoded, _ in items)), [value for _, value in items]
 
 
-def _map(pairs):
+def _map(pairs: Any) -> Any:
     unique = {key[1]: (key, value) for key, value in pairs}
     encoded = codec.map_of((key[0], value[0]) for key, value in unique.values())
     return encoded, {key[1]: value[1] for key, value in unique.values()}
 
 
-def _described(code, item):
+def _described(code: int, item: Any) -> Any:
     return codec.described(code, item[0]), Described(code, item[1])
 
 

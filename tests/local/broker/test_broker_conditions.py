@@ -13,6 +13,9 @@ from azure.servicebus.exceptions import (
     ServiceBusQuotaExceededError,
 )
 
+# The library leaves the socket of a lost connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
 
 def test_every_subscription_gets_its_own_copy(broker, clients):
     broker.topic("copies", "one", "two", RequiresDuplicateDetection=True)
@@ -53,13 +56,12 @@ def test_a_message_to_a_topic_without_subscriptions_is_lost_silently(broker, cli
 
 def test_what_does_not_exist_is_not_found(broker, clients):
     broker.topic("real", "sub1")
-    for open_it in (
-        lambda: clients.sender("missing").send_messages(ServiceBusMessage("x")),
-        lambda: clients.receiver("missing").receive_messages(1),
-        lambda: clients.subscription("real", "missing").receive_messages(1),
-    ):
-        with pytest.raises(MessagingEntityNotFoundError, match="could not be found"):
-            open_it()
+    with pytest.raises(MessagingEntityNotFoundError, match="could not be found"):
+        clients.sender("missing").send_messages(ServiceBusMessage("x"))
+    with pytest.raises(MessagingEntityNotFoundError, match="could not be found"):
+        clients.receiver("missing").receive_messages(1)
+    with pytest.raises(MessagingEntityNotFoundError, match="could not be found"):
+        clients.subscription("real", "missing").receive_messages(1)
 
 
 def test_an_entity_that_is_removed_ends_its_links_and_can_come_back(broker, clients):
@@ -80,18 +82,18 @@ def test_an_entity_that_is_removed_ends_its_links_and_can_come_back(broker, clie
     assert broker.call("DELETE", "/entities/never-there")[0] == 404
 
 
-@pytest.mark.parametrize("as_batch", [True, False])
-def test_a_message_or_batch_above_the_limit_is_refused(broker, clients, as_batch):
-    queue = broker.queue(f"limit-{as_batch}", MaxMessageSizeInKilobytes=10)
-    sender = clients.sender(queue)
-    message = ServiceBusMessage("x" * 6_000)
+def test_a_message_or_batch_above_the_limit_is_refused(broker, clients):
+    broker.queue("small", MaxMessageSizeInKilobytes=10)
+    broker.queue("roomy")
+    batch = clients.sender("roomy").create_message_batch()
+    batch.add_message(ServiceBusMessage("x" * 6_000))
+    batch.add_message(ServiceBusMessage("y" * 6_000))
 
-    with pytest.raises(MessageSizeExceededError, match="exceeds the limit") as refused:
-        sender.send_messages([message, message] if as_batch else ServiceBusMessage("x" * 11_000))
+    for too_large in (batch, ServiceBusMessage("x" * 11_000)):
+        with pytest.raises(MessageSizeExceededError, match=r"exceeds the limit \(10240 bytes\)"):
+            clients.sender("small").send_messages(too_large)
 
-    if not as_batch:
-        assert "10240 bytes" in str(refused.value)
-    assert broker.messages(queue) == []
+    assert broker.messages("small") == []
 
 
 def test_the_library_learns_the_limit_from_the_link(broker, clients):
@@ -159,19 +161,13 @@ def test_topics_are_sent_to_and_subscriptions_received_from(broker, clients):
         clients.sender("one-way/Subscriptions/sub1").send_messages(ServiceBusMessage("x"))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda text: text.replace("SharedAccessKey=", "SharedAccessKey=x"),
-        lambda text: text.replace("SharedAccessKeyName=", "SharedAccessKeyName=x"),
-    ],
-    ids=["key", "name"],
-)
+@pytest.mark.parametrize("wrong", ["SharedAccessKey=", "SharedAccessKeyName="])
 def test_a_wrong_key_is_refused(broker, wrong):
     broker.queue("secret")
+    connection = broker.connection.replace(wrong, f"{wrong}x")
 
     with (
-        ServiceBusClient.from_connection_string(wrong(broker.connection), retry_total=0) as client,
+        ServiceBusClient.from_connection_string(connection, retry_total=0) as client,
         pytest.raises(ServiceBusAuthenticationError),
         client.get_queue_sender("secret") as sender,
     ):
