@@ -44,7 +44,7 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
 
 
 def _settings(server: SqlServer, database: str, password: str) -> dict[str, str]:
-    url = f"sqlserver://sa:{quote(password, safe='')}@127.0.0.1:{server.port}?database={quote(database)}"
+    url = f"sqlserver://sa:{quote(password, safe='')}@127.0.0.1:{server.port}?database={quote(database)}&encrypt=disable"
     return {"SqlServer": url, "SqlServerOdbc": driver.connection_string(server.port, database, "sa", password)}
 
 

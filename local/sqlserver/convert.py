@@ -13,7 +13,7 @@ from uuid import UUID
 from local.sqlserver import clr, temporal
 from local.sqlserver.errors import SqlError, cannot_convert, overflow
 from local.sqlserver.sqltypes import MAX, WIDE, Family, SqlType
-from local.sqlserver.tds.values import pack_variant, unpack_variant
+from local.sqlserver.tds.values import pack_variant, pack_wide, unpack_variant, unpack_wide
 
 type Conversion = Callable[[Any], Any]
 type Factory = Callable[[SqlType, SqlType, int | None], Conversion]
@@ -218,8 +218,9 @@ def _binary_to_text(_source: SqlType, target: SqlType, style: int | None) -> Con
         raise SqlError(
             281, f"{style} is not a valid style number when converting from varbinary to a character string."
         )
-    encoding = "utf-16-le" if target.name in WIDE else "cp1252"
-    return lambda value: value.decode(encoding, "replace")
+    if target.name in WIDE:
+        return lambda value: unpack_wide(value[: len(value) // 2 * 2])
+    return lambda value: value.decode("cp1252", "replace")
 
 
 def _text_to_binary(source: SqlType, _target: SqlType, style: int | None) -> Conversion:
@@ -232,8 +233,7 @@ def _text_to_binary(source: SqlType, _target: SqlType, style: int | None) -> Con
 
     if style in {1, 2}:
         return unhex
-    encoding = "utf-16-le" if source.name in WIDE else "cp1252"
-    return lambda value: value.encode(encoding, "replace")
+    return pack_wide if source.name in WIDE else (lambda value: value.encode("cp1252", "replace"))
 
 
 def _integer_to_binary(source: SqlType, _target: SqlType, _style: int | None) -> Conversion:
