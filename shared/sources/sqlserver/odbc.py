@@ -1,7 +1,6 @@
 """The ODBC driver: found, connected in threads of its own, its errors told by the server's numbers."""
 
 import asyncio
-import codecs
 import contextlib
 import math
 import platform
@@ -41,7 +40,7 @@ _USER = re.compile(r"(?:^|;)\s*uid\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^;]*))", re.I
 _AT_ONCE = 16
 """Rows that are fetched before their size is looked at."""
 
-_ANY_UTF_16 = "utf_16_le_any"
+_WIDE_TYPES = (-8, -9, -10)  # SQL_WCHAR, SQL_WVARCHAR, SQL_WLONGVARCHAR
 _GONE = frozenset({207, 208})
 _LOGIN = frozenset({18452, 18456, 18486, 18487, 18488, 40532, 40615})
 _NO_DATABASE, _NO_USER = 4060, 916
@@ -50,17 +49,6 @@ _THROTTLED = frozenset({10928, 10929, 40501, 49918, 49919, 49920})
 _BUSY = frozenset({1204, 1205, 1222, 3960, 615, 926, 4221, 40143, 40166, 40197, 40540, 40613, 42108, 42109})
 _LOST_STATES = ("08", "HYT00", "HYT01", "IMC0")
 _DRIVER_STATES = ("IM002", "IM003")
-
-
-def _decode_any(raw: Any, _errors: str = "") -> tuple[str, int]:
-    return bytes(raw).decode("utf-16-le", "surrogatepass"), len(raw)
-
-
-def _find_codec(name: str) -> codecs.CodecInfo | None:
-    return codecs.CodecInfo(codecs.utf_16_le_encode, _decode_any) if name == _ANY_UTF_16 else None
-
-
-codecs.register(_find_codec)
 
 
 class GoneError(ConfigError):
@@ -90,11 +78,7 @@ class Session:
             TransientError: anything else.
         """
         try:
-            try:
-                rows = self._fetch(sql, parameters, most_bytes)
-            except UnicodeDecodeError:  # an unpaired surrogate, which nvarchar can hold: rare, and slower to let pass
-                self._decode(_ANY_UTF_16)
-                rows = self._fetch(sql, parameters, most_bytes)
+            rows = self._fetch_any_text(sql, parameters, most_bytes)
         except pyodbc.Error as why:
             error = told(why, self._user)
             self.is_lost = _is_lost(why)
@@ -122,11 +106,22 @@ class Session:
                 break
         return rows
 
-    def _decode(self, encoding: str) -> None:
-        self._cursor.close()
-        for odbc_type in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
-            self._connection.setdecoding(odbc_type, encoding=encoding, ctype=pyodbc.SQL_WCHAR)
-        self._cursor = self._connection.cursor()
+    def _fetch_any_text(
+        self, sql: str, parameters: tuple[object, ...], most_bytes: int | None
+    ) -> Sequence[Sequence[Any]]:
+        """Fetch rows; where nvarchar holds an unpaired surrogate, which the driver's decoder refuses, fetch again."""
+        try:
+            return self._fetch(sql, parameters, most_bytes)
+        except UnicodeDecodeError:
+            self._cursor.close()
+            self._cursor = self._connection.cursor()
+        for odbc_type in _WIDE_TYPES:
+            self._connection.add_output_converter(odbc_type, _any_utf_16)
+        try:
+            return self._fetch(sql, parameters, most_bytes)
+        finally:
+            for odbc_type in _WIDE_TYPES:
+                self._connection.remove_output_converter(odbc_type)
 
     def cancel(self) -> None:
         """Stop what runs in another thread, for good."""
@@ -272,6 +267,10 @@ def _remedy(state: str, number: int | None, user: str) -> str:
     if number in _LOGIN or state == "28000":
         return "check user, password and database of the connection string, and the server's firewall"
     return _INSTALL if state in _DRIVER_STATES else ""
+
+
+def _any_utf_16(raw: bytes) -> str:
+    return raw.decode("utf-16-le", "surrogatepass")
 
 
 def _state(error: "pyodbc.Error") -> str:
