@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +31,11 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
     """Serve until the context ends."""
     broker = Broker(AccessKey(KEY_NAME, arguments.key or secrets.token_urlsafe(32)))
     if arguments.config is not None:
-        load(arguments.config.read_text(encoding="utf-8"), broker.namespace)
+        try:
+            load(arguments.config.read_text(encoding="utf-8"), broker.namespace)
+        except (OSError, ValueError, KeyError, TypeError) as why:
+            print(f"{arguments.config}: {why}", file=sys.stderr)
+            sys.exit(2)
     async with serving(broker, arguments.port) as server:
         control = Control(server)
         settings = {"ServiceBus": broker.key.connection_string(server.port)}

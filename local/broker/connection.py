@@ -12,7 +12,7 @@ from typing import Any
 from local.broker import codec, performatives
 from local.broker.broker import Broker
 from local.broker.channel import Channel
-from local.broker.codec import CodecError
+from local.broker.codec import CodecError, Described
 from local.broker.conditions import AmqpError, decode_error, unauthorized
 from local.broker.performatives import AMQP_HEADER, FIELDS, MAX_FRAME_BYTES, SASL_HEADER
 from local.broker.sas import covers, path_of
@@ -147,10 +147,16 @@ class Connection(asyncio.Protocol):
         if not body:
             return
         performative, end = codec.decode(body)
+        if not isinstance(performative, Described):
+            message = "a frame without a performative"
+            raise CodecError(message)
         if frame[5] == 1:
             self._authenticate(performative.descriptor)
             return
         code = performative.descriptor
+        if code not in FIELDS:
+            message = f"no performative has the code {code}"
+            raise CodecError(message)
         fields = [*performative.value, *[None] * (FIELDS[code] - len(performative.value))]
         self._dispatch(code, int.from_bytes(frame[6:8]), fields, body, end)
 

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import time
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote_plus, unquote
 
 from local.broker.conditions import unauthorized
 
@@ -29,6 +29,11 @@ class AccessKey:
         key = f"SharedAccessKeyName={self.name};SharedAccessKey={self.secret}"
         return f"{endpoint};{key};UseDevelopmentEmulator=true"
 
+    def sign(self, scope: str, expires: int) -> str:
+        """Return a token for what lies below a scope, good until a time in seconds since 1970."""
+        scope, name = quote_plus(scope), quote_plus(self.name)
+        return f"{PREFIX}sr={scope}&sig={quote_plus(self._signature(scope, str(expires)))}&se={expires}&skn={name}"
+
     def check(self, token: str, audience: str) -> float:
         """Return until when the token is good, in seconds since 1970.
 
@@ -43,8 +48,7 @@ class AccessKey:
         if fields["skn"] != self.name:
             text = f"InvalidSignature: there is no key '{fields['skn']}'."
             raise unauthorized(text)
-        signed = hmac.new(self.secret.encode(), f"{raw['sr']}\n{raw['se']}".encode(), hashlib.sha256)
-        if not hmac.compare_digest(base64.b64encode(signed.digest()).decode(), unquote(raw["sig"])):
+        if not hmac.compare_digest(self._signature(raw["sr"], raw["se"]), unquote(raw["sig"])):
             text = "InvalidSignature: The token has an invalid signature."
             raise unauthorized(text)
         if not covers(path_of(fields["sr"]), path_of(audience)):
@@ -55,6 +59,11 @@ class AccessKey:
             text = "ExpiredToken: The token is expired."
             raise unauthorized(text)
         return expires
+
+    def _signature(self, scope: str, expires: str) -> str:
+        """Sign what stands in the token, encoded as it stands there."""
+        digest = hmac.new(self.secret.encode(), f"{scope}\n{expires}".encode(), hashlib.sha256).digest()
+        return base64.b64encode(digest).decode()
 
 
 def path_of(address: str) -> str:
