@@ -24,8 +24,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; values with spaces are quoted, an exception follows on lines of its own."""
-        shown = " ".join(f"{name}={_plain(value)}" for name, value in fields(record).items())
-        line = f"{_time(record)} {record.levelname} {record.getMessage()}{' ' if shown else ''}{shown}"
+        line = f"{_time(record)} {record.levelname} {_told(record)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -59,11 +58,17 @@ def configure(environ: Mapping[str, str] = os.environ) -> None:
 
 
 class _ToHost(logging.Handler):
+    """Passes records on to the handlers of the root logger, which show time and level themselves."""
+
     def emit(self, record: logging.LogRecord) -> None:
-        whole = logging.LogRecord(
-            record.name, record.levelno, record.pathname, record.lineno, self.format(record), None, None
-        )
+        text = self.format(record) if isinstance(self.formatter, JsonFormatter) else _told(record)
+        whole = logging.makeLogRecord(vars(record) | {"msg": text, "args": None})
         logging.getLogger().handle(whole)
+
+
+def _told(record: logging.LogRecord) -> str:
+    shown = " ".join(f"{name}={_plain(value)}" for name, value in fields(record).items())
+    return f"{record.getMessage()}{' ' if shown else ''}{shown}"
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -19,6 +19,7 @@ from local.demo.workload import TABLES, Workload
 from shared import naming
 
 SETTINGS = Path(__file__).parents[2] / "sluice.hcl"
+LEASE = '\ncapture {\n  lease = "15s" # so that a killed capture is soon replaced\n}\n'
 SECONDS = 30.0
 LARGE = 10_000
 PAUSE_S = 0.1
@@ -34,6 +35,8 @@ async def _demo(seconds: float | None) -> int:
     topics = {name: naming.topic(naming.stream("sql1", "TestDB", "dbo", name)) for name in TABLES}
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-demo-")))
+        settings = directory / SETTINGS.name
+        settings.write_text(SETTINGS.read_text() + LEASE)
         workload = Workload()
         stack.callback(workload.close)
 
@@ -44,7 +47,7 @@ async def _demo(seconds: float | None) -> int:
         print("starting storage, broker and database …", flush=True)
         parts = ("azurite", "broker", "sqlserver", "host")
         cloud = await stack.enter_async_context(
-            running(parts, directory, settings_file=SETTINGS, before_host=create_tables, revive=True)
+            running(parts, directory, settings_file=settings, before_host=create_tables, revive=True)
         )
         for part in cloud.parts():
             print(f"  {part.name:<10} pid {part.pid}")

@@ -115,7 +115,8 @@ class Workload:
     def _update(self, connection: pyodbc.Connection, table: str, key: int, rng: random.Random) -> Expected:
         before = self._rows[table][key]
         fresh = self._row(table, key, rng)
-        names: Sequence[str] = rng.sample([name for name in fresh if name != "ID"], rng.randint(1, 3))
+        others = [name for name in fresh if name not in ("ID", "UpdatedAt")]
+        names: Sequence[str] = ["UpdatedAt", *rng.sample(others, rng.randint(0, 2))]  # a change of nothing is no change
         row = before | {name: fresh[name] for name in names}
         sets = ", ".join(f"{name} = ?" for name in names)
         connection.execute(f"UPDATE dbo.[{table}] SET {sets} WHERE ID = ?", *(row[name] for name in names), key)  # noqa: S608

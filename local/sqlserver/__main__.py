@@ -38,13 +38,17 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
         server = SqlServer(folder, databases, arguments.password, recovery=recovery, port=arguments.port)
         server.start()
         try:
-            yield Part(_settings(server, databases[0], arguments.password), partial(_faults, server), partial(_inspect, server))
+            yield Part(
+                _settings(server, databases[0], arguments.password), partial(_faults, server), partial(_inspect, server)
+            )
         finally:
             await asyncio.to_thread(server.stop)
 
 
 def _settings(server: SqlServer, database: str, password: str) -> dict[str, str]:
-    url = f"sqlserver://sa:{quote(password, safe='')}@127.0.0.1:{server.port}?database={quote(database)}&encrypt=disable"
+    url = (
+        f"sqlserver://sa:{quote(password, safe='')}@127.0.0.1:{server.port}?database={quote(database)}&encrypt=disable"
+    )
     return {"SqlServer": url, "SqlServerOdbc": driver.connection_string(server.port, database, "sa", password)}
 
 
