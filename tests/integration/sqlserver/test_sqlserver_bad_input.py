@@ -110,10 +110,12 @@ async def test_change_capture_that_is_off_comes_with_the_statement_that_switches
 async def test_a_login_that_may_not_read_changes_is_told_the_grant(alone: Server) -> None:
     name = unique("Persons")
     capture(alone, name, PERSONS)
-    alone.execute(f"INSERT INTO dbo.[{name}] VALUES (1, N'a')")
+    alone.execute(
+        f"INSERT INTO dbo.[{name}] VALUES (1, N'a')",
+        "CREATE LOGIN reader WITH PASSWORD = N'Read3r!pass'",
+        "CREATE USER reader FOR LOGIN reader",
+    )
     await alone.captured(f"dbo_{name}", 1)
-    reader = {"name": "reader", "password": "Read3r!pass", "databases": ["TestDB"]}
-    alone.switch({"login": reader | {"deny": ["cdc"]}})
     odbc = altered(alone, UID="reader", PWD="Read3r!pass")
     settings = replace(alone.settings(name), odbc=odbc)
     stream = alone.stream(settings, name)
@@ -121,20 +123,29 @@ async def test_a_login_that_may_not_read_changes_is_told_the_grant(alone: Server
     fault = await refused(alone, odbc)
     assert fault.hint == "GRANT SELECT ON SCHEMA::cdc TO [reader]"
 
-    alone.switch({"login": reader})
+    alone.execute(fault.hint)
     async with opened(settings) as source:
-        (found,), problems = await source.discover()
-        assert (found.stream, problems, found.retention_s) == (stream, (), 259_200.0)
+        found, (unseen,) = await source.discover()
+        assert found == []
+        grant = unseen.hint.removeprefix("correct the name, or ")
+        assert grant == f"GRANT VIEW DEFINITION ON [dbo].[{name}] TO [reader]"
+
+        alone.execute(grant)
+        (entry,), problems = await source.discover()
+        assert (entry.stream, problems, entry.retention_s) == (stream, (), 259_200.0)
         assert len((await source.read(stream, NOWHERE, 10)).events) == 1
-    alone.switch({"login": reader | {"deny": ["cdc"]}})
-    async with opened(settings) as source:
-        for call in (source.read(stream, NOWHERE, 10), source.probe({stream: NOWHERE})):
+
+        alone.execute(f"DENY SELECT ON [cdc].[dbo_{name}_CT] TO reader")
+        for call in (source.read(stream, NOWHERE, 10), source.read(stream, NOWHERE, 10)):
             with pytest.raises(ConfigError, match="GRANT SELECT ON SCHEMA::cdc TO"):
                 await call
+        assert await source.probe({stream: NOWHERE}) == {stream}
+        found, (denied,) = await source.discover()
+        assert denied.hint == "GRANT SELECT ON SCHEMA::cdc TO [reader]"
 
 
 async def test_a_login_without_a_user_in_the_database_is_told_what_to_create(alone: Server) -> None:
-    alone.switch({"login": {"name": "stranger", "password": "Str4nger!pass", "databases": []}})
+    alone.execute("CREATE LOGIN stranger WITH PASSWORD = N'Str4nger!pass'")
 
     fault = await refused(alone, altered(alone, UID="stranger", PWD="Str4nger!pass"))
 
