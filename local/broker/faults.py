@@ -45,6 +45,7 @@ class _Pause:
 
 @dataclass(slots=True)
 class _Refusal:
+    kinds: frozenset[str]
     entity: str
     remaining: int
     problem: AmqpError
@@ -94,14 +95,14 @@ class Faults:
             loop.call_later(delay_s, self._advance, request.origin)
         queue.waiting.append((loop.time() + delay_s, request))
 
-    def check(self, entity: str) -> None:
-        """Refuse a request of an entity if one is to be refused.
+    def check(self, on: str, entity: str) -> None:
+        """Refuse a request of an entity if one of its kind is to be refused.
 
         Raises:
             AmqpError: the condition that was asked for.
         """
         for refusal in self._refusals:
-            if _matches(refusal.entity, entity):
+            if on in refusal.kinds and _matches(refusal.entity, path_of(entity)):
                 refusal.remaining -= 1
                 if refusal.remaining == 0:
                     self._refusals.remove(refusal)
@@ -109,12 +110,11 @@ class Faults:
 
     def throttle(self, entity: str, count: int) -> None:
         """Answer the next sends and management requests with server-busy."""
-        self.refuse(entity, count, server_busy())
+        self._refuse(frozenset({"send", "manage"}), entity, count, server_busy())
 
     def refuse(self, entity: str, count: int, problem: AmqpError) -> None:
-        """Answer the next sends and management requests with an error."""
-        if count > 0:
-            self._refusals.append(_Refusal(path_of(entity), count, problem))
+        """Answer the next sends with an error."""
+        self._refuse(frozenset({"send"}), entity, count, problem)
 
     def delay(self, entity: str, delay_s: float) -> None:
         """Apply and answer every request of clients so much later; 0 ends it."""
@@ -134,7 +134,7 @@ class Faults:
         self._pauses.append(_Pause(on, path_of(entity), when, after))
 
     def resume(self, number: int | None, *, drop: bool) -> None:
-        """Let a paused request, or all of them, go on; or end its connection and forget it.
+        """Let a paused request go on, or end its connection and forget it; None is all, and no more pauses.
 
         Raises:
             ValueError: nothing of that number is paused.
@@ -170,9 +170,13 @@ class Faults:
             for one in self._paused.values()
         ]
 
+    def _refuse(self, kinds: frozenset[str], entity: str, count: int, problem: AmqpError) -> None:
+        if count > 0:
+            self._refusals.append(_Refusal(kinds, path_of(entity), count, problem))
+
     def _delay_s(self, entity: str) -> float:
         path = path_of(entity)
-        return max((delay for scope, delay in self._delays.items() if _matches(scope, path)), default=0.0)
+        return max((delay_s for scope, delay_s in self._delays.items() if _matches(scope, path)), default=0.0)
 
     def _advance(self, origin: Origin) -> None:
         queue, loop = self._queues.get(origin), asyncio.get_running_loop()
@@ -211,5 +215,5 @@ class Faults:
         self._queues.setdefault(request.origin, _Queue()).is_paused = True
 
 
-def _matches(scope: str, entity: str) -> bool:
-    return not scope or scope == path_of(entity)
+def _matches(scope: str, path: str) -> bool:
+    return not scope or scope == path

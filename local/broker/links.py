@@ -139,7 +139,7 @@ def store_in(entity: Entity, intake: Intake, delivery: Delivery) -> None:
 
     def apply() -> AmqpError | None:
         try:
-            broker.faults.check(entity.path)
+            broker.faults.check("send", entity.path)
             if len(delivery.data) > limit:
                 return too_large(delivery.number, len(delivery.data), limit)
             messages = parse_batch(delivery.data) if is_batch else [parse(delivery.data)]

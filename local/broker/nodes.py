@@ -124,7 +124,7 @@ def manage(entity: Entity, intake: Intake, delivery: Delivery) -> None:
 
     def apply() -> Reply:
         try:
-            broker.faults.check(entity.path)
+            broker.faults.check("manage", entity.path)
             call = Call(operation, asked.body or {}, asked.raw_body, intake.channel.connection)
             body = perform(entity, call)
         except AmqpError as problem:
