@@ -1,4 +1,12 @@
-"""`python -m local.host`: run a function app as Azure Functions would."""
+"""`python -m local.host`: run a function app as Azure Functions would.
+
+Triggers: timers (NCRONTAB), HTTP, and Service Bus session queues with cardinality one. What else an app, its
+`host.json` or its `local.settings.json` asks for is refused by name. The app is loaded by Microsoft's worker library
+alone: one that would show "0 functions found" in Azure does not start.
+
+`GET /state` on the control port shows the functions with their counts, the keys of the HTTP functions, and when each
+timer fires next; `POST /admin/functions/<name>` runs a timer now. Exit code 124: a function exceeded `functionTimeout`.
+"""
 
 import argparse
 import sys
@@ -15,6 +23,8 @@ from local.part import Part, main
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the options of the host."""
+    parser.description = __doc__
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py and host.json")
     parser.add_argument("--settings", type=Path, help="a local.settings.json; the environment wins over it")
     parser.add_argument("--functions", help="run these alone, by name, separated by commas")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import azure_functions_runtime as library
 
+from shared.telemetry import fields
+
 _LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -21,11 +23,11 @@ def configure() -> None:
     """Log at INFO, as the worker does; the Azure libraries, which describe every frame, at WARNING."""
     handler = logging.StreamHandler()
     formatter = logging.Formatter(
-        "[%(asctime)s.%(msecs)03dZ] %(levelname)s %(name)s%(invocation)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+        "[%(asctime)s.%(msecs)03dZ] %(levelname)s %(name)s%(invocation)s %(message)s%(fields)s", "%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
-    handler.addFilter(_name_invocation)
+    handler.addFilter(_complete)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("azure").setLevel(logging.WARNING)
 
@@ -43,7 +45,8 @@ def set_levels(levels: Mapping[str, str]) -> None:
         logging.getLogger("" if category == "default" else category).setLevel(_LEVELS[level.lower()])
 
 
-def _name_invocation(record: logging.LogRecord) -> bool:
+def _complete(record: logging.LogRecord) -> bool:
+    record.fields = "".join(f" {name}={value}" for name, value in fields(record).items())
     invocation = library.invocation_id_cv.get()
     record.invocation = f" ({invocation})" if invocation else ""
     return True

@@ -32,6 +32,9 @@ def load_local_settings(path: Path, environment: MutableMapping[str, str]) -> No
     if content.get("IsEncrypted"):
         message = f"{path}: encrypted settings cannot be read; decrypt them with 'func settings decrypt'"
         raise HostError(message)
+    if content.get("ConnectionStrings") or "CORS" in content.get("Host", {}):
+        message = f"{path}: 'ConnectionStrings' and 'Host.CORS' are not supported by the local host"
+        raise HostError(message)
     for name, value in content.get("Values", {}).items():
         if not isinstance(value, str):
             message = f"{path}: the value of '{name}' must be a string, got {json.dumps(value)}"

@@ -38,5 +38,9 @@ def test_a_connection_that_names_nothing_is_refused():
         service_bus_client("Bus", None)
     with pytest.raises(FunctionError, match="Bus__fullyQualifiedNamespace"):
         service_bus_client("Bus", Connection(properties={"credential": "managedidentity"}))
+    with pytest.raises(FunctionError, match="'Bus' is malformed"):
+        service_bus_client("Bus", Connection(string="Endpoint"))
+    with pytest.raises(FunctionError, match="'X' is malformed"):
+        blob_client("X", Connection(string="rubbish"))
     with pytest.raises(FunctionError, match="X__accountName"):
         blob_client("X", Connection(properties={"credential": "managedidentity"}))

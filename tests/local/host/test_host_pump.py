@@ -205,7 +205,7 @@ async def test_a_drain_does_not_wait_for_an_idle_session_or_an_empty_queue(broke
 
 
 async def test_an_outage_and_the_settlement_it_costs_are_logged_once_and_work_goes_on(broker, client, until, caplog):
-    caplog.set_level(logging.INFO, "shared.pump")
+    caplog.set_level(logging.INFO, "sluice.pump")
     queue = broker.queue()
     await broker.send(queue, *messages("a", "x"))
     seen = []

@@ -1,6 +1,7 @@
 """What this host does not do, it says by name."""
 
 import json
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ HTTP = {"type": "httpTrigger", "name": "req", "direction": "IN"}
 QUEUE = {"type": "serviceBusTrigger", "name": "msg", "connection": "Bus", "queueName": "q", "isSessionsEnabled": True}
 
 
-def metadata(*bindings: dict[str, object], retry: object = None) -> SimpleNamespace:
+def metadata(*bindings: Mapping[str, object], retry: object = None) -> SimpleNamespace:
     return SimpleNamespace(
         name="f", function_id="1", raw_bindings=[json.dumps(each) for each in bindings], retry_options=retry
     )

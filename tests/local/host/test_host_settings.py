@@ -30,6 +30,7 @@ def test_local_settings_fill_the_environment_and_the_environment_wins(write):
         ({"IsEncrypted": True, "Values": {}}, "encrypted"),
         ({"Values": {"A": 1}}, "'A' must be a string"),
         ({"Values": []}, "Values"),
+        ({"Values": {}, "Host": {"CORS": "*"}}, "CORS"),
         ("{", "file.json"),
     ],
 )
