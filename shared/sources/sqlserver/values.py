@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 type Convert = Callable[[Any], Any]
@@ -129,6 +130,11 @@ def datetime_text(raw: bytes) -> str:
     if len(raw) == _DATETIME2.size:
         year, month, day, hour, minute, second, nanoseconds = _DATETIME2.unpack(raw)
         return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds // 100:07}"
+    return _coarse_datetime_text(raw)
+
+
+@lru_cache(4096)
+def _coarse_datetime_text(raw: bytes) -> str:
     if len(raw) == _DATETIME.size:
         days, ticks = _DATETIME.unpack(raw)
         moment = _EPOCH + timedelta(days=days, milliseconds=(ticks * 10 + 1) // 3)
