@@ -81,7 +81,7 @@ class Workload:
         sql = f"INSERT INTO dbo.Cars ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
         cursor = connection.cursor()
         cursor.fast_executemany = True
-        as_text = [{**row, "UpdatedAt": str(row["UpdatedAt"])} for row in rows]  # arrays of datetimes lose their fraction
+        as_text = [{**row, "UpdatedAt": str(row["UpdatedAt"])} for row in rows]  # arrays of times lose their fraction
         cursor.executemany(sql, [tuple(row.values()) for row in as_text])
         connection.commit()
         self._rows["Cars"] |= {row["ID"]: row for row in rows}
