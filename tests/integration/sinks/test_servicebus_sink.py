@@ -207,7 +207,7 @@ def test_a_malformed_connection_is_a_matter_of_configuration_and_stays_secret() 
 async def test_a_service_that_does_not_answer_is_not_waited_for_for_ever(
     where: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servicebus, "ATTEMPT_S", 0.8)
+    monkeypatch.setitem(servicebus._OPTIONS, "try_timeout", 0.8)
     async with place(where) as bus:
         to = await bus.queue()
         await bus.sink.send(to, [message(to, 1)])
