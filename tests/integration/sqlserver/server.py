@@ -12,8 +12,8 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,6 @@ from shared import naming
 from shared.events import Stream
 from shared.settings.model import SqlServerSettings, TableSettings
 from shared.sources.sqlserver.odbc import find_driver
-from shared.sources.sqlserver.source import SqlServerSource, open_source
 
 LIVE = os.environ.get("SLUICE_TEST_SQLSERVER", "")
 DEADLINE_S = 60.0
@@ -158,9 +157,3 @@ def enable_table(server: Server, name: str, schema: str = "dbo", **options: str)
     named = {"source_schema": schema, "source_name": name, **options}
     arguments = ", ".join(f"@{key} = N'{value.replace("'", "''")}'" for key, value in named.items())
     server.execute(f"EXEC sys.sp_cdc_enable_table {arguments}, @role_name = NULL")
-
-
-@asynccontextmanager
-async def opened(settings: SqlServerSettings) -> AsyncIterator[SqlServerSource]:
-    async with open_source(settings) as source:
-        yield source

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, PositionLostError, TransientError
 from shared.events import Position
-from tests.integration.sqlserver.server import LIVE, Server, capture, opened, started, unique
+from shared.sources.sqlserver.source import open_source
+from tests.integration.sqlserver.server import LIVE, Server, capture, started, unique
 
 NOWHERE = Position("")
 PERSONS = "ID int NOT NULL PRIMARY KEY, Name nvarchar(100) NULL"
@@ -31,7 +32,7 @@ def altered(server: Server, **keys: str) -> str:
 
 async def refused(server: Server, odbc: str, **changes: Any) -> ConfigError:
     settings = replace(server.settings("Persons"), odbc=odbc, **changes)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         with pytest.raises(ConfigError) as told:
             await source.discover()
     return told.value
@@ -57,7 +58,7 @@ async def test_a_server_that_is_away_is_tried_again(server: Server) -> None:
         taken.bind(("127.0.0.1", 0))
         odbc = altered(server, Server=f"127.0.0.1,{taken.getsockname()[1]}")
         settings = replace(server.settings("Persons"), odbc=odbc, query_timeout_s=1.0)
-        async with opened(settings) as source:
+        async with open_source(settings) as source:
             for call in (source.discover(), source.probe({server.stream(settings, "Persons"): NOWHERE})):
                 with pytest.raises(TransientError, match="reachable"):
                     await call
@@ -67,7 +68,7 @@ async def test_a_table_that_does_not_exist_is_named_and_the_others_are_read(serv
     name = unique("Persons")
     capture(server, name, PERSONS)
 
-    async with opened(server.settings(name, "Missing")) as source:
+    async with open_source(server.settings(name, "Missing")) as source:
         (found,), (problem,) = await source.discover()
 
     assert found.stream.endswith(name)
@@ -78,7 +79,7 @@ async def test_a_table_that_is_not_captured_comes_with_the_statement_that_captur
     name = unique("Plain")
     server.execute(f"CREATE TABLE dbo.[{name}] ({PERSONS})")
 
-    async with opened(server.settings(name)) as source:
+    async with open_source(server.settings(name)) as source:
         found, (problem,) = await source.discover()
         assert found == []
 
@@ -124,7 +125,7 @@ async def test_a_login_that_may_not_read_changes_is_told_the_grant(alone: Server
     assert fault.hint == "GRANT SELECT ON SCHEMA::cdc TO [reader]"
 
     alone.execute(fault.hint)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         found, (unseen,) = await source.discover()
         assert found == []
         grant = unseen.hint.removeprefix("correct the name, or ")
@@ -165,7 +166,7 @@ async def test_an_error_in_the_middle_of_the_work_is_told_by_its_number(
     await alone.captured(f"dbo_{name}", 1)
     settings = alone.settings(name)
     stream = alone.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         alone.switch({"error": {"match": name, "number": number}})
 
         with pytest.raises(fault, match=str(number)):
@@ -180,7 +181,7 @@ async def test_killed_connections_are_replaced(alone: Server, recovery: bool) ->
     alone.switch({"recovery": recovery})
     settings = alone.settings(name, connections=1)
     stream = alone.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         await source.read(stream, NOWHERE, 10)
 
         alone.switch({"kill": "all"})
@@ -197,7 +198,7 @@ async def test_a_connection_that_is_cut_in_the_middle_of_a_page_loses_nothing(al
     await alone.captured(f"dbo_{name}", 900)
     settings = alone.settings(name)
     stream = alone.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         alone.switch({"kill_mid_result": 500})
         with pytest.raises(TransientError):
             await source.read(stream, NOWHERE, 1_000)
@@ -212,7 +213,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(alone: Server) -> Non
     capture(alone, name, PERSONS)
     settings = alone.settings(name, query_timeout_s=1.0)
     stream = alone.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         await source.read(stream, NOWHERE, 10)
         alone.switch({"pause": {"match": "lsn_time_mapping"}})
 
@@ -223,11 +224,47 @@ async def test_a_statement_that_takes_too_long_is_given_up(alone: Server) -> Non
         assert (await source.read(stream, NOWHERE, 10)).events == ()
 
 
+async def test_clean_up_between_the_page_and_the_check_loses_nothing_silently(alone: Server) -> None:
+    name = unique("Persons")
+    capture(alone, name, PERSONS)
+    alone.execute(*(f"INSERT INTO dbo.[{name}] VALUES ({number}, N'x')" for number in range(3)))
+    await alone.captured(f"dbo_{name}", 3)
+    settings = alone.settings(name)
+    stream = alone.stream(settings, name)
+    async with open_source(settings) as source:
+        first = (await source.read(stream, NOWHERE, 1)).position
+        alone.switch({"pause": {"match": "c.source_object_id = ", "when": "before"}})
+        reading = asyncio.create_task(source.read(stream, first, 10))
+        held = await alone.paused()
+        alone.switch({"cleanup": {}})
+        alone.switch({"resume": held})
+
+        with pytest.raises(PositionLostError, match="sluice resume"):
+            await reading
+
+
+async def test_an_idle_probe_is_one_statement_on_the_wire(alone: Server) -> None:
+    names = [unique("Idle") for _ in range(60)]
+    for name in names:
+        capture(alone, name, PERSONS)
+    alone.execute(f"INSERT INTO dbo.[{names[7]}] VALUES (1, N'a')")
+    await alone.captured(f"dbo_{names[7]}", 1)
+    settings = alone.settings(*names)
+    async with open_source(settings) as source:
+        at = {entry.stream: entry.first for entry in (await source.discover())[0]}
+        assert await source.probe(at) == {alone.stream(settings, names[7])}
+        alone.switch({"reset_counts": True})
+
+        assert await source.probe(at) == {alone.stream(settings, names[7])}
+
+        assert alone.state()["statements"] == 1
+
+
 async def test_closing_stops_a_statement_that_hangs(alone: Server) -> None:
     name = unique("Persons")
     capture(alone, name, PERSONS)
     settings = alone.settings(name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         await source.discover()
         alone.switch({"pause": {"match": "is_cdc_enabled"}})
         hanging = asyncio.create_task(source.discover())

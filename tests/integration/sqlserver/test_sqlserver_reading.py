@@ -6,8 +6,8 @@ import pytest
 
 from shared.errors import ConfigError, PositionLostError
 from shared.events import ChangeEvent, Position, Stream
-from shared.sources.sqlserver.source import SqlServerSource
-from tests.integration.sqlserver.server import Server, capture, enable_table, opened, unique
+from shared.sources.sqlserver.source import SqlServerSource, open_source
+from tests.integration.sqlserver.server import Server, capture, enable_table, unique
 
 NOWHERE = Position("")
 PERSONS = "ID int NOT NULL PRIMARY KEY, Name nvarchar(100) NULL"
@@ -38,7 +38,7 @@ async def test_an_event_carries_the_server_s_own_coordinates(server: Server) -> 
     )
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         events = await everything(source, server.stream(settings, name))
 
     assert [event.facts for event in events] == [
@@ -60,7 +60,7 @@ async def test_the_commit_time_is_the_server_s_in_utc(server: Server) -> None:
     )
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         (event,) = await everything(source, server.stream(settings, name))
 
     if ahead_min == 0:
@@ -86,7 +86,7 @@ async def test_any_legal_name_is_read(server: Server, name: str, column: str) ->
     await server.captured(f"dbo_{name}", 1)
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         (found,), problems = await source.discover()
         (event,) = await everything(source, found.stream)
         changed = await source.probe({found.stream: found.first})
@@ -108,7 +108,7 @@ async def test_the_changed_columns_of_a_wide_table_are_the_right_ones(server: Se
     await server.captured(f"dbo_{name}", 43)
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         events = await everything(source, server.stream(settings, name))
 
     assert [event.changed for event in events[1:]] == [*((column,) for column in columns), ("c1", "c9", "c20")]
@@ -126,7 +126,7 @@ async def test_an_update_of_the_key_is_a_delete_and_an_insert_in_that_order(serv
     await server.captured(f"dbo_{name}", 8)
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         events = await everything(source, server.stream(settings, name), limit)
 
     rows: dict[int, str] = {}
@@ -148,7 +148,7 @@ async def test_tables_of_other_schemas_are_read(server: Server) -> None:
     await server.captured(f"{schema}_{name}", 1)
     settings = server.settings((schema, name))
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         events = await everything(source, server.stream(settings, name, schema))
 
     assert [event.after for event in events] == [{"ID": 1, "Name": "a"}]
@@ -160,7 +160,7 @@ async def test_a_new_capture_instance_takes_over_where_it_begins(server: Server)
     server.execute(f"INSERT INTO dbo.[{name}] VALUES (1, N'a'), (2, N'b')")
     settings = server.settings(name)
     stream = server.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         await server.captured(f"dbo_{name}", 2)
         first = await source.read(stream, NOWHERE, 1)
 
@@ -195,7 +195,7 @@ async def test_a_table_whose_capture_ends_while_it_is_read_is_a_setting_to_fix(s
     capture(server, name, PERSONS)
     settings = server.settings(name)
     stream = server.stream(settings, name)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         await source.read(stream, NOWHERE, 10)
         server.execute(
             f"EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'{name}',"
@@ -216,7 +216,7 @@ async def test_one_transaction_of_ten_thousand_rows_is_read_page_by_page(server:
     await server.captured(f"dbo_{name}", 10_000)
     settings = server.settings(name)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         events = await everything(source, server.stream(settings, name), 3_000)
 
     assert [event.after["ID"] for event in events if event.after] == list(range(1, 10_001))
@@ -231,7 +231,7 @@ async def test_streams_share_the_configured_connections(server: Server) -> None:
         await server.captured(f"dbo_{name}", 1)
     settings = server.settings(*names, connections=2)
 
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         read = await asyncio.gather(*(everything(source, server.stream(settings, name)) for name in names))
 
     assert [[event.after for event in events] for events in read] == [[{"ID": 1, "Name": name}] for name in names]

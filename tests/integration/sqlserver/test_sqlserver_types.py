@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from shared.events import ChangeEvent, Position
-from tests.integration.sqlserver.server import Server, capture, opened, unique
+from shared.sources.sqlserver.source import open_source
+from tests.integration.sqlserver.server import Server, capture, unique
 
 TYPES: dict[str, tuple[str, str, Any]] = {
     "bit": ("bit", "1", True),
@@ -93,7 +94,7 @@ VARIANTS: dict[str, tuple[str, str | None]] = {
 async def events_of(server: Server, name: str, rows: int, **changes: Any) -> list[ChangeEvent]:
     await server.captured(f"dbo_{name}", rows)
     settings = server.settings(name, **changes)
-    async with opened(settings) as source:
+    async with open_source(settings) as source:
         batch = await source.read(server.stream(settings, name), Position(""), 100)
     return list(batch.events)
 
