@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 @asynccontextmanager
 async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
     """Run the server."""
-    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory
-    with tempfile.TemporaryDirectory(prefix="sqlserver-", dir=memory if memory.is_dir() else None) as scratch:
-        folder = arguments.data or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sqlserver-", dir=_memory()) as scratch:
+        folder: Path = arguments.data or Path(scratch)
         databases = arguments.database or ["TestDB"]
         recovery = not arguments.no_recovery
         server = SqlServer(folder, databases, arguments.password, recovery=recovery, port=arguments.port)
@@ -43,6 +41,12 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
             )
         finally:
             await asyncio.to_thread(server.stop)
+
+
+def _memory() -> Path | None:
+    """Return a file system in memory, where there is one."""
+    memory = Path("/dev/shm")  # noqa: S108 - the one Linux has
+    return memory if memory.is_dir() else None
 
 
 def _settings(server: SqlServer, database: str, password: str) -> dict[str, str]:

@@ -81,7 +81,10 @@ class Calls:
             if parameter is None and position < len(parameters):
                 parameter = parameters[position]
             if parameter is None:
-                text = f"The parameterized query '{prepared.sql[:60]}' expects the parameter '{name}', which was not supplied."
+                text = (
+                    f"The parameterized query '{prepared.sql[:60]}' expects "
+                    f"the parameter '{name}', which was not supplied."
+                )
                 raise SqlError(8178, text)
             wide = _widened(kind, parameter.kind)
             variables.declare(name, wide, _held(parameter, wide))
@@ -140,7 +143,7 @@ def _widened(kind: SqlType, sent: SqlType) -> SqlType:
     """Return a declared type, as long as what was sent: the driver executes a prepared statement with wider values."""
     if kind.name not in {"varchar", "nvarchar", "varbinary"} or sent.family is not kind.family or kind.length == MAX:
         return kind
-    length = sent.length if sent.length else MAX
+    length = sent.length or MAX
     return SqlType(kind.name, MAX if length == MAX else max(kind.length, length))
 
 

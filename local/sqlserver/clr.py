@@ -28,7 +28,10 @@ def hierarchy_bytes(path: str) -> bytes:
         SqlError: 6522 for a text that is no path, or a number outside -8 to 5199.
     """
     if not re.fullmatch(r"/(?:-?\d+(?:\.-?\d+)*/)*", path):
-        raise _clr("hierarchyid", f"24001: SqlHierarchyId.Parse failed because the input string '{path}' is not valid.")
+        raise _clr(
+            kind="hierarchyid",
+            message=f"24001: SqlHierarchyId.Parse failed because the input string '{path}' is not valid.",
+        )
     bits = ""
     for node in path.split("/")[1:-1]:
         *upper, last = node.split(".")
@@ -42,7 +45,7 @@ def _label(value: int, end: str) -> str:
         if low <= value < low + count:
             number = iter(f"{value - low:0{pattern.count('x')}b}")
             return "".join(next(number) if bit == "x" else bit for bit in pattern) + end
-    raise _clr("hierarchyid", f"24001: the number {value} is beyond this server's hierarchyid.")
+    raise _clr(kind="hierarchyid", message=f"24001: the number {value} is beyond this server's hierarchyid.")
 
 
 def hierarchy_text(stored: bytes) -> str:
@@ -55,7 +58,7 @@ def hierarchy_text(stored: bytes) -> str:
             ("", 0),
         )
         if not pattern:
-            raise _clr("hierarchyid", "24002: the binary input is not a valid hierarchyid.")
+            raise _clr(kind="hierarchyid", message="24002: the binary input is not a valid hierarchyid.")
         number = "".join(bit for bit, mark in zip(bits[at:], pattern, strict=False) if mark == "x")
         at += len(pattern) + 1
         last = bits[at - 1] == "1"

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from local.sqlserver.calls import Calls
@@ -13,9 +14,8 @@ from local.sqlserver.faults import Faults
 from local.sqlserver.session import Server, Session, Variables
 from local.sqlserver.tds import packets, tokens
 from local.sqlserver.tds.answer import WireAnswer
-from local.sqlserver.tds.login import PRELOGIN_ANSWER
+from local.sqlserver.tds.login import PRELOGIN_ANSWER, read_login
 from local.sqlserver.tds.login import Login as LoginRequest
-from local.sqlserver.tds.login import read_login
 from local.sqlserver.tds.requests import (
     BEGIN,
     COMMIT,
@@ -188,7 +188,7 @@ class Connection:
         calls = list(read_calls(body))
         for number, call in enumerate(calls):
             answer = WireAnswer(self._wire, procedure=True, between=self._between)
-            self._guarded(self._calls.text(call), answer, lambda call=call, answer=answer: self._calls.run(call, answer))
+            self._guarded(self._calls.text(call), answer, partial(self._calls.run, call, answer))
             answer.finish(more=number < len(calls) - 1)
 
     def _manage(self, body: bytes) -> None:

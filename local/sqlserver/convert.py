@@ -73,9 +73,9 @@ def _cut(target: SqlType) -> Conversion:
 
 
 def _shape(target: SqlType) -> Conversion:
-    length = target.length if target.length > 0 else None
+    length = target.length if target.length > 0 else 2**31
     if target.name in {"binary", "timestamp"}:
-        size = length or 8
+        size = target.length or 8
         return lambda value: value[:size].ljust(size, b"\0")
     if target.name == "nchar":
         return lambda value: value[:length].ljust(length)
@@ -125,7 +125,7 @@ def to_decimal(target: SqlType) -> Callable[[Decimal], str]:
         result = value.quantize(unit, context=_EXACT)
         if not -limit <= result <= limit or (result in {limit, -limit} and target.name not in _MONEY):
             raise overflow(target.name)
-        return f"{result if result else abs(result):f}"
+        return f"{result or abs(result):f}"
 
     return rounded
 
@@ -347,7 +347,7 @@ def _clr_to_text(source: SqlType, _target: SqlType, _style: int | None) -> Conve
 
 def _integer_to_moment(_source: SqlType, target: SqlType, _style: int | None) -> Conversion:
     if target.name not in {"datetime", "smalldatetime"}:
-        raise cannot_convert("int", target.name)
+        raise cannot_convert(source="int", target=target.name)
     return lambda value: (temporal.EPOCH_1900 + value) * temporal.DAY
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from local.sqlserver.errors import SqlError
 from local.sqlserver.session import Session
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.parse_statements import parse_batch, parse_declarations
 from local.sqlserver.sql.plans import plan_statement
 from local.sqlserver.sql.tokens import VARIABLE, tokenize
@@ -25,8 +25,9 @@ _ODBC = {
     "time": -154, "datetime2": 93, "datetime": 93, "smalldatetime": 93, "varchar": 12, "datetimeoffset": -155,
 }  # fmt: skip
 _PRECISIONS = {
-    "nvarchar": 4000, "nchar": 4000, "varchar": 8000, "char": 8000, "varbinary": 8000, "binary": 8000, "text": 2**31 - 1,
-    "image": 2**31 - 1, "ntext": 2**30 - 1, "xml": 0, "sql_variant": 8000, "uniqueidentifier": 36, "timestamp": 8,
+    "nvarchar": 4000, "nchar": 4000, "varchar": 8000, "char": 8000, "varbinary": 8000, "binary": 8000,
+    "text": 2**31 - 1, "image": 2**31 - 1, "ntext": 2**30 - 1, "xml": 0, "sql_variant": 8000,
+    "uniqueidentifier": 36, "timestamp": 8,
     "decimal": 38, "numeric": 38, "float": 53, "real": 24,
 }  # fmt: skip
 _SMALLINT = declared("smallint")
@@ -92,9 +93,9 @@ def _describe(session: Session, sql: str, declarations: str) -> list[tuple[Any, 
             undeclared.append(token.value)
     inferred: dict[str, SqlType] = {}
     for statement in parse_batch(sql):
-        if isinstance(statement, (tree.Query, tree.Insert, tree.Update, tree.Delete)):
+        if isinstance(statement, (tree.Query, commands.Insert, commands.Update, commands.Delete)):
             inferred |= plan_statement(statement, session.names, kinds).inferred or {}
-        elif isinstance(statement, tree.Declare):
+        elif isinstance(statement, commands.Declare):
             for each in statement.variables:
                 kinds[each.name.lower()] = each.kind
                 if isinstance(each.value, tree.Variable):
@@ -103,7 +104,10 @@ def _describe(session: Session, sql: str, declarations: str) -> list[tuple[Any, 
     for ordinal, name in enumerate(undeclared, 1):
         kind = inferred.get(name.lower())
         if kind is None:
-            text = f"The undeclared parameter '{name}' is used more than once in the batch being analyzed, or its type cannot be deduced."
+            text = (
+                f"The undeclared parameter '{name}' is used more than once in the "
+                "batch being analyzed, or its type cannot be deduced."
+            )
             raise SqlError(11508, text)
         rows.append(_described_row(ordinal, name, kind))
     return rows

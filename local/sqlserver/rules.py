@@ -9,7 +9,7 @@ from local.sqlserver.convert import conversion, plain
 from local.sqlserver.engine import definitions, procedures, security, tables
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import SqlError, syntax
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.plans import Plan
 from local.sqlserver.sqltypes import INT, nvarchar
 from local.sqlserver.tds.tokens import DELETE, EXECUTE, INSERT, SELECT, UPDATE
@@ -82,7 +82,12 @@ def _assign_rows(session: "Session", plan: Plan, variables: "Variables", binding
         variables.values[name.lower()] = value if step is None else step(value)
 
 
-def _change(session: "Session", node: tree.Insert | tree.Update | tree.Delete, variables: "Variables", answer: "Answer") -> None:
+def _change(
+    session: "Session",
+    node: commands.Insert | commands.Update | commands.Delete,
+    variables: "Variables",
+    answer: "Answer",
+) -> None:
     work = session.work
     _begin_implicitly(session)
     plan = session.plan(node, variables.kinds)
@@ -117,9 +122,9 @@ def _definition(run: Callable[[Work, Any], None]) -> Rule:
     return ruled
 
 
-def _drop(session: "Session", node: tree.Drop, variables: "Variables", answer: "Answer") -> None:
+def _drop(session: "Session", node: commands.Drop, variables: "Variables", answer: "Answer") -> None:
     if node.what == "DATABASE":
-        raise syntax("DATABASE")
+        raise syntax(near="DATABASE")
     if node.what == "LOGIN":
         for name in node.names:
             session.server.drop_login(name.parts[-1])
@@ -130,12 +135,12 @@ def _drop(session: "Session", node: tree.Drop, variables: "Variables", answer: "
         "INDEX": definitions.drop_index,
         "USER": security.drop_principals,
         "ROLE": security.drop_principals,
-        "SCHEMA": lambda work, drop: [work.catalog.drop_schema(name.parts[-1]) for name in drop.names],  # type: ignore[dict-item, return-value]
+        "SCHEMA": definitions.drop_schemas,
     }
     _definition(rules[node.what])(session, node, variables, answer)
 
 
-def _create(session: "Session", node: tree.Create, variables: "Variables", answer: "Answer") -> None:
+def _create(session: "Session", node: commands.Create, variables: "Variables", answer: "Answer") -> None:
     if node.what == "DATABASE":
         session.server.create_database(node.name)
         answer.done(EXECUTE, None)
@@ -143,7 +148,7 @@ def _create(session: "Session", node: tree.Create, variables: "Variables", answe
     _definition(lambda work, create: work.catalog.add_schema(create.name))(session, node, variables, answer)
 
 
-def _principal(session: "Session", node: tree.Principal, variables: "Variables", answer: "Answer") -> None:
+def _principal(session: "Session", node: commands.Principal, variables: "Variables", answer: "Answer") -> None:
     if node.what != "LOGIN":
         _definition(security.create_principal)(session, node, variables, answer)
         return
@@ -151,14 +156,14 @@ def _principal(session: "Session", node: tree.Principal, variables: "Variables",
     answer.done(EXECUTE, None)
 
 
-def _declare(session: "Session", node: tree.Declare, variables: "Variables", answer: "Answer") -> None:
+def _declare(session: "Session", node: commands.Declare, variables: "Variables", answer: "Answer") -> None:
     for each in node.variables:
         value = None if each.value is None else session.evaluate(each.value, each.kind, variables)[0]
         variables.declare(each.name, each.kind, value)
     answer.done(EXECUTE, None)
 
 
-def _assign(session: "Session", node: tree.Assign, variables: "Variables", answer: "Answer") -> None:
+def _assign(session: "Session", node: commands.Assign, variables: "Variables", answer: "Answer") -> None:
     if node.name.lower() not in variables.kinds:
         raise SqlError(137, f'Must declare the scalar variable "{node.name}".', 15, 2)
     kind = variables.kinds[node.name.lower()]
@@ -166,7 +171,7 @@ def _assign(session: "Session", node: tree.Assign, variables: "Variables", answe
     answer.done(EXECUTE, None)
 
 
-def _option(session: "Session", node: tree.Option, _variables: "Variables", answer: "Answer") -> None:
+def _option(session: "Session", node: commands.Option, _variables: "Variables", answer: "Answer") -> None:
     word, value = node.words[0], node.words[-1]
     if word == "NOCOUNT":
         session.no_count = value == "ON"
@@ -177,14 +182,14 @@ def _option(session: "Session", node: tree.Option, _variables: "Variables", answ
     elif word == "LOCK_TIMEOUT":
         session.work.lock_timeout_s = None if int(value) < 0 else int(value) / 1000
     elif word == "ROWCOUNT" and value != "0":
-        raise syntax("ROWCOUNT")
+        raise syntax(near="ROWCOUNT")
     elif word == "IDENTITY_INSERT" and node.table is not None:
         table = session.names.target(node.table, "ALTER")
         session.names.identity_table = table.number if value == "ON" else None
     answer.done(EXECUTE, None)
 
 
-def _transaction(session: "Session", node: tree.Transaction, _variables: "Variables", answer: "Answer") -> None:
+def _transaction(session: "Session", node: commands.Transaction, _variables: "Variables", answer: "Answer") -> None:
     rules: dict[str, Callable[[], None]] = {
         "BEGIN": session.begin,
         "COMMIT": session.commit,
@@ -195,24 +200,24 @@ def _transaction(session: "Session", node: tree.Transaction, _variables: "Variab
     answer.done(EXECUTE, None)
 
 
-def _use(session: "Session", node: tree.Use, _variables: "Variables", answer: "Answer") -> None:
+def _use(session: "Session", node: commands.Use, _variables: "Variables", answer: "Answer") -> None:
     session.use(node.name)
     answer.entered(session.work.database.name)
     answer.done(EXECUTE, None)
 
 
 def _holds(session: "Session", condition: tree.Expression, variables: "Variables") -> bool:
-    return session.evaluate(condition, INT, variables, condition=True)[0] == 1
+    return bool(session.evaluate(condition, INT, variables, condition=True)[0])
 
 
-def _if(session: "Session", node: tree.If, variables: "Variables", answer: "Answer") -> None:
+def _if(session: "Session", node: commands.If, variables: "Variables", answer: "Answer") -> None:
     if _holds(session, node.condition, variables):
         session.statement(node.then, variables, answer)
     elif node.otherwise is not None:
         session.statement(node.otherwise, variables, answer)
 
 
-def _while(session: "Session", node: tree.While, variables: "Variables", answer: "Answer") -> None:
+def _while(session: "Session", node: commands.While, variables: "Variables", answer: "Answer") -> None:
     while _holds(session, node.condition, variables):
         session.check()
         try:
@@ -224,21 +229,21 @@ def _while(session: "Session", node: tree.While, variables: "Variables", answer:
                 raise
 
 
-def _block(session: "Session", node: tree.Block, variables: "Variables", answer: "Answer") -> None:
+def _block(session: "Session", node: commands.Block, variables: "Variables", answer: "Answer") -> None:
     session.run(node.statements, variables, answer)
 
 
-def _jump(_session: "Session", node: tree.Jump, _variables: "Variables", _answer: "Answer") -> None:
+def _jump(_session: "Session", node: commands.Jump, _variables: "Variables", _answer: "Answer") -> None:
     raise LeaveError(node.word)
 
 
-def _print(session: "Session", node: tree.Print, variables: "Variables", answer: "Answer") -> None:
+def _print(session: "Session", node: commands.Print, variables: "Variables", answer: "Answer") -> None:
     value, kind = session.evaluate(node.value, None, variables)
     answer.info(0, "" if value is None else plain(kind, value))
     answer.done(EXECUTE, None)
 
 
-def _throw(session: "Session", node: tree.Throw, variables: "Variables", answer: "Answer") -> None:
+def _throw(session: "Session", node: commands.Throw, variables: "Variables", answer: "Answer") -> None:
     number = session.evaluate(node.number, INT, variables)[0]
     message = session.evaluate(node.message, nvarchar(2048), variables)[0]
     severity = 16 if node.severity is None else session.evaluate(node.severity, INT, variables)[0]
@@ -249,35 +254,35 @@ def _throw(session: "Session", node: tree.Throw, variables: "Variables", answer:
     answer.done(EXECUTE, None)
 
 
-def _procedure(session: "Session", node: tree.Procedure, variables: "Variables", answer: "Answer") -> None:
+def _procedure(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
     procedures.execute(session, node, variables, answer)
     answer.done(EXECUTE, None)
 
 
 RULES: dict[type, Rule] = {
     tree.Query: _query,
-    tree.Insert: _change,
-    tree.Update: _change,
-    tree.Delete: _change,
-    tree.CreateTable: _definition(definitions.create_table),
-    tree.CreateIndex: _definition(definitions.create_index),
-    tree.AlterTable: _definition(definitions.alter_table),
-    tree.Truncate: _definition(definitions.truncate),
-    tree.Create: _create,
-    tree.Drop: _drop,
-    tree.Principal: _principal,
-    tree.Membership: _definition(security.change_role),
-    tree.Grant: _definition(security.grant),
-    tree.Declare: _declare,
-    tree.Assign: _assign,
-    tree.Option: _option,
-    tree.Transaction: _transaction,
-    tree.Use: _use,
-    tree.If: _if,
-    tree.While: _while,
-    tree.Block: _block,
-    tree.Jump: _jump,
-    tree.Print: _print,
-    tree.Throw: _throw,
-    tree.Procedure: _procedure,
+    commands.Insert: _change,
+    commands.Update: _change,
+    commands.Delete: _change,
+    commands.CreateTable: _definition(definitions.create_table),
+    commands.CreateIndex: _definition(definitions.create_index),
+    commands.AlterTable: _definition(definitions.alter_table),
+    commands.Truncate: _definition(definitions.truncate),
+    commands.Create: _create,
+    commands.Drop: _drop,
+    commands.Principal: _principal,
+    commands.Membership: _definition(security.change_role),
+    commands.Grant: _definition(security.grant),
+    commands.Declare: _declare,
+    commands.Assign: _assign,
+    commands.Option: _option,
+    commands.Transaction: _transaction,
+    commands.Use: _use,
+    commands.If: _if,
+    commands.While: _while,
+    commands.Block: _block,
+    commands.Jump: _jump,
+    commands.Print: _print,
+    commands.Throw: _throw,
+    commands.Procedure: _procedure,
 }

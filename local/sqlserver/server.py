@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from local.sqlserver import temporal
 from local.sqlserver.connection import Connection, failed_login
 from local.sqlserver.engine import capture_log
 from local.sqlserver.engine.catalog import Catalog
@@ -15,7 +16,6 @@ from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import SqlError
 from local.sqlserver.faults import Faults
 from local.sqlserver.tds.packets import Wire
-from local.sqlserver import temporal
 
 _FIRST_USER_DATABASE = 5
 _FIRST_SESSION = 51
@@ -27,6 +27,7 @@ class SqlServer:
 
     def __init__(self, folder: Path, databases: list[str], password: str, *, recovery: bool, port: int = 0) -> None:
         self.faults = Faults(recovery=recovery)
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._lock = threading.Lock()
         self._databases: dict[str, Database] = {}

@@ -15,7 +15,7 @@ from local.sqlserver.engine.security import Login, not_entered
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import AttentionError, SqlError, syntax
 from local.sqlserver.rules import RULES, LeaveError
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.parse_statements import parse_batch
 from local.sqlserver.sql.plans import Plan, expression_query, plan_statement
 from local.sqlserver.sqltypes import SqlType
@@ -89,7 +89,9 @@ class Variables:
 class Session:
     """One connection's session."""
 
-    def __init__(self, server: Server, login: Login, database: Database, spid: int, interrupted: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, login: Login, database: Database, spid: int, interrupted: Callable[[], None]
+    ) -> None:
         self.server = server
         self.login = login
         self.no_count = False
@@ -131,7 +133,7 @@ class Session:
         if not self.server.may_enter(self.login, database):
             raise not_entered(self.login.name, name)
         if self.work.writing or self.work.depth:
-            raise syntax("USE")  # a transaction over two databases is beyond this server
+            raise syntax(near="USE")  # a transaction over two databases is beyond this server
         self.work = self._enter(database)
 
     def check(self) -> None:
@@ -161,7 +163,9 @@ class Session:
         try:
             self.work.rollback_to(name)
         except apsw.SQLError as why:
-            raise SqlError(6401, f"Cannot roll back {name}. No transaction or savepoint of that name was found.") from why
+            raise SqlError(
+                6401, f"Cannot roll back {name}. No transaction or savepoint of that name was found."
+            ) from why
 
     def reset(self) -> None:
         """Forget options and undo what is open, as a pooled connection is handed on."""
@@ -182,7 +186,7 @@ class Session:
         except LeaveError:
             return
 
-    def run(self, statements: Sequence[tree.Statement], variables: Variables, answer: Answer) -> None:
+    def run(self, statements: Sequence[commands.Statement], variables: Variables, answer: Answer) -> None:
         """Run statements in order. A broken constraint ends its statement alone; the error is raised after the rest."""
         held: SqlError | None = None
         for statement in statements:
@@ -199,7 +203,7 @@ class Session:
         if held is not None:
             raise held
 
-    def statement(self, node: tree.Statement, variables: Variables, answer: Answer) -> None:
+    def statement(self, node: commands.Statement, variables: Variables, answer: Answer) -> None:
         """Run one statement."""
         self.context.clock = temporal.now()
         rule = RULES.get(type(node))
@@ -211,16 +215,27 @@ class Session:
             self._interrupted()
             raise AttentionError from why
         except apsw.BusyError as why:
-            raise SqlError(1205, "Transaction was deadlocked on lock resources and has been chosen as the deadlock victim. Rerun the transaction.", 13, 45) from why
+            raise SqlError(
+                1205,
+                "Transaction was deadlocked on lock resources and has been "
+                "chosen as the deadlock victim. Rerun the transaction.",
+                13,
+                45,
+            ) from why
 
-    def plan(self, node: tree.Query | tree.Insert | tree.Update | tree.Delete, kinds: Mapping[str, SqlType | None]) -> Plan:
+    def plan(
+        self,
+        node: tree.Query | commands.Insert | commands.Update | commands.Delete,
+        kinds: Mapping[str, SqlType | None],
+    ) -> Plan:
         """Translate a statement, or take the plan made for it before."""
         database, login = self.work.database, self.login
         version = self.work.catalog.state("version")
         key = (id(node), version, login.name, login.denied, self.names.identity_table, *kinds.items())
         found = database.plans.get(key)
         if found is not None:
-            return found[1]
+            known: Plan = found[1]
+            return known
         plan = plan_statement(node, self.names, kinds)
         if len(database.plans) >= _PLANS:
             database.plans.clear()
@@ -231,7 +246,9 @@ class Session:
         """Return the values of a plan's parameters."""
         return {f"v{n}": variables.values[name] for n, name in enumerate(plan.uses)}
 
-    def evaluate(self, node: tree.Expression, kind: SqlType | None, variables: Variables, *, condition: bool = False) -> tuple[Any, SqlType]:
+    def evaluate(
+        self, node: tree.Expression, kind: SqlType | None, variables: Variables, *, condition: bool = False
+    ) -> tuple[Any, SqlType]:
         """Return the value of an expression, converted to a type if one is given."""
         plan = plan_statement(expression_query(node, condition=condition), self.names, variables.kinds)
         assert plan.columns is not None

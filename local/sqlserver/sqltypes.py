@@ -1,8 +1,11 @@
-"""The data types: names, sizes, numbers of the catalog, precedence, and how each value is held in SQLite.
+"""The data types: names, sizes, catalog numbers, precedence, and how SQLite holds each value.
 
-Held as INTEGER: integers, bit, date (days since 0001-01-01), time, smalldatetime, datetime and datetime2 (100 ns ticks since 0001-01-01).
-Held as TEXT: characters, xml, decimal and money (canonical digits, collation DEC), uniqueidentifier (collation GUID).
-Held as BLOB: binary, rowversion, CLR types, sql_variant (its wire form), datetimeoffset (UTC ticks i64, minutes i16, big endian).
+| held as | types |
+|---|---|
+| INTEGER | integers, bit; date (days since 0001-01-01); time, smalldatetime, datetime, datetime2 (100 ns ticks) |
+| REAL | float, real |
+| TEXT | characters, xml; decimal and money (canonical digits, collation DEC); uniqueidentifier (collation GUID) |
+| BLOB | binary, rowversion, CLR types, sql_variant (wire form), datetimeoffset (UTC ticks i64, minutes i16) |
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ from local.sqlserver.sqltypes import SqlType
 SECOND = 10_000_000
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
+UNITS = (10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)  # ticks of the last digit, by number of digits
 LAST_DAY = date.max.toordinal() - 1
 EPOCH_1900 = date(1900, 1, 1).toordinal() - 1
 EPOCH_1753 = date(1753, 1, 1).toordinal() - 1
@@ -77,7 +78,7 @@ def round_moment(ticks: int, kind: SqlType) -> int:
         low, high = EPOCH_1900, EPOCH_1900 + 65535
     else:
         rounded = round_ticks(ticks, kind.scale)
-        return rounded if rounded // DAY <= LAST_DAY else ticks // 10 ** (7 - kind.scale) * 10 ** (7 - kind.scale)
+        return rounded if rounded // DAY <= LAST_DAY else rounded - UNITS[kind.scale]
     if not low <= ticks // DAY <= high:
         raise _out_of_range()
     return ticks
@@ -90,7 +91,7 @@ def round_time(ticks: int, scale: int) -> int:
 
 def round_ticks(ticks: int, scale: int) -> int:
     """Round half up to so many digits of a second."""
-    unit = 10 ** (7 - scale)
+    unit = UNITS[scale]
     return (ticks + unit // 2) // unit * unit
 
 
@@ -143,7 +144,7 @@ def time_text(ticks: int, digits: int) -> str:
 
 def _dotted(ticks: int, digits: int) -> str:
     text = time_text(ticks, digits)
-    return text[:8] if digits and ticks % SECOND // 10 ** (7 - digits) == 0 else text
+    return text[:8] if digits and ticks % SECOND // UNITS[digits] == 0 else text
 
 
 def _legacy(ticks: int) -> str:

@@ -190,7 +190,11 @@ class Functions:
         if parts is None:
             return None
         if kind.upper() == "SCHEMA":
-            return None if self._catalog.schema_id(parts[-1]) is None else int(login.allows(self._catalog, wanted, parts[-1]))
+            return (
+                None
+                if self._catalog.schema_id(parts[-1]) is None
+                else int(login.allows(self._catalog, wanted, parts[-1]))
+            )
         schema = parts[-2] if len(parts) > 1 and parts[-2] else "dbo"
         if kind.upper() != "OBJECT" or self._catalog.object_id(schema, parts[-1]) is None:
             return None
@@ -217,8 +221,9 @@ class Functions:
         }
         if operator.lower() not in choices:
             raise SqlError(22993, f"The relational operator '{operator}' is not valid.")
-        found = self._catalog.rows(f"SELECT {choices[operator.lower()]}", time)  # noqa: S608 - one of four texts
-        return found[0][0]
+        found = self._catalog.rows(f"SELECT {choices[operator.lower()]}", time)
+        lsn_or_none: bytes | None = found[0][0]
+        return lsn_or_none
 
     def _ordinal(self, instance: str, column: str) -> int | None:
         sql = "SELECT ordinal FROM m_captured c JOIN m_instance i USING (object_id) WHERE i.name = ? AND c.name = ?"

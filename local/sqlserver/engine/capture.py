@@ -3,6 +3,8 @@
 https://learn.microsoft.com/sql/relational-databases/track-changes/about-change-data-capture-sql-server
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from local.sqlserver import temporal
 from local.sqlserver.engine.catalog import Catalog, Index, Table, TableColumn, quote
 from local.sqlserver.engine.tables import storage
@@ -28,7 +30,9 @@ def enable_database(work: Work) -> None:
         return
     catalog.put_state("cdc", 1)
     catalog.add_schema("cdc")
-    catalog.rows("INSERT OR IGNORE INTO m_job VALUES ('capture', 500, 10, 1, 5, 0, 0), ('cleanup', 0, 0, 0, 0, 4320, 5000)")
+    catalog.rows(
+        "INSERT OR IGNORE INTO m_job VALUES ('capture', 500, 10, 1, 5, 0, 0), ('cleanup', 0, 0, 0, 0, 4320, 5000)"
+    )
     catalog.touch()
 
 
@@ -38,7 +42,7 @@ def disable_database(work: Work) -> None:
     for (number,) in catalog.rows("SELECT object_id FROM m_instance"):
         _drop_instance(catalog, number)
     for table in ("m_lsn", "m_lsn_log", "m_ddl", "m_job"):
-        catalog.rows(f"DELETE FROM {table}")  # noqa: S608 - names from this line
+        catalog.rows(f"DELETE FROM {table}")
     if catalog.state("cdc"):
         catalog.drop_schema("cdc")
     catalog.put_state("cdc", 0)
@@ -48,7 +52,11 @@ def disable_database(work: Work) -> None:
 def require_enabled(work: Work) -> None:
     """Raise error 22901 unless the database captures."""
     if not work.catalog.state("cdc"):
-        text = f"The database '{work.database.name}' is not enabled for Change Data Capture. Ensure that the correct database context is set and retry the operation. To report on the databases enabled for Change Data Capture, query the is_cdc_enabled column in the sys.databases catalog view."
+        text = (
+            f"The database '{work.database.name}' is not enabled for Change Data Capture. Ensure that the "
+            "correct database context is set and retry the operation. To report on the databases enabled for "
+            "Change Data Capture, query the is_cdc_enabled column in the sys.databases catalog view."
+        )
         raise SqlError(22901, text)
 
 
@@ -68,18 +76,31 @@ def enable_table(
     _check_instance(catalog, table, name)
     key = _key_index(catalog, table, index_name)
     if net_changes and key is None:
-        text = "The parameter @supports_net_changes is set to 1, but the source table does not have a primary key defined and no alternate unique index has been specified."
+        text = (
+            "The parameter @supports_net_changes is set to 1, but the source table does not "
+            "have a primary key defined and no alternate unique index has been specified."
+        )
         raise SqlError(22939, text)
     captured = _captured(table, columns)
     if key is not None and columns is not None:
         named = {column.number for column in captured}
         if not all(number in named for number, _ in key.columns):
-            raise SqlError(22944, "The columns specified in the captured column list must include the columns of the index.")
+            raise SqlError(
+                22944, "The columns specified in the captured column list must include the columns of the index."
+            )
     number = _create_change_table(catalog, name, captured)
     utc, minutes = temporal.now()
-    values = (number, table.number, name, work.allocate_lsn(), int(key is not None if net_changes is None else net_changes))
+    values = (
+        number,
+        table.number,
+        name,
+        work.allocate_lsn(),
+        int(key is not None if net_changes is None else net_changes),
+    )
     created = utc + minutes * temporal.MINUTE
-    catalog.rows("INSERT INTO m_instance VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values, role, key.name if key else None, created)
+    catalog.rows(
+        "INSERT INTO m_instance VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values, role, key.name if key else None, created
+    )
     for ordinal, column in enumerate(captured, 1):
         row = (number, ordinal, column.name, column.number, column.kind.name, int(column.computed is not None))
         catalog.rows("INSERT INTO m_captured VALUES (?, ?, ?, ?, ?, ?)", *row)
@@ -92,12 +113,20 @@ def enable_table(
 
 def _check_instance(catalog: Catalog, table: Table, name: str) -> None:
     if len(name) > 100:
-        raise SqlError(22972, f"The value specified for the parameter '@capture_instance' exceeds 100 characters: '{name}'.")
+        raise SqlError(
+            22972, f"The value specified for the parameter '@capture_instance' exceeds 100 characters: '{name}'."
+        )
     if catalog.rows("SELECT 1 FROM m_instance WHERE name = ?", name):
-        text = f"Could not create a capture instance because the capture instance name '{name}' already exists in the current database. Specify an explicit unique name for the parameter @capture_instance."
+        text = (
+            f"Could not create a capture instance because the capture instance name '{name}' already exists "
+            "in the current database. Specify an explicit unique name for the parameter @capture_instance."
+        )
         raise SqlError(22926, text)
     if len(catalog.rows("SELECT 1 FROM m_instance WHERE source = ?", table.number)) >= _MOST_INSTANCES:
-        text = f"Could not create a capture instance because two capture instances already exist for the source table '{table.schema}.{table.name}'. A table can have at most two capture instances."
+        text = (
+            "Could not create a capture instance because two capture instances already exist for the source "
+            f"table '{table.schema}.{table.name}'. A table can have at most two capture instances."
+        )
         raise SqlError(22962, text)
 
 
@@ -107,7 +136,11 @@ def _key_index(catalog: Catalog, table: Table, name: str | None) -> Index | None
         return next((index for index in indexes if index.primary), None)
     found = next((index for index in indexes if index.name.casefold() == name.casefold() and index.unique), None)
     if found is None:
-        raise SqlError(22940, f"Could not create a capture instance because the index '{name}' is not a unique index of the source table.")
+        raise SqlError(
+            22940,
+            "Could not create a capture instance because the index "
+            f"'{name}' is not a unique index of the source table.",
+        )
     return found
 
 
@@ -118,7 +151,9 @@ def _captured(table: Table, names: tuple[str, ...] | None) -> list[TableColumn]:
     for name in names:
         column = table.column(name)
         if column is None:
-            raise SqlError(22943, f"Column '{name}', specified in the column list parameter, does not exist in the source table.")
+            raise SqlError(
+                22943, f"Column '{name}', specified in the column list parameter, does not exist in the source table."
+            )
         wanted.append(column)
     return sorted(wanted, key=lambda column: column.number)
 
@@ -233,5 +268,5 @@ def _drop_instance(catalog: Catalog, number: int) -> None:
     catalog.rows(f"DROP TABLE IF EXISTS t{number}log")
     catalog.rows(f"DROP TABLE t{number}")
     for table in ("m_capture_key", "m_captured", "m_instance"):
-        catalog.rows(f"DELETE FROM {table} WHERE object_id = ?", number)  # noqa: S608 - names from this line
+        catalog.rows(f"DELETE FROM {table} WHERE object_id = ?", number)
     catalog.remove(number)

@@ -4,6 +4,8 @@ Triggers write change rows inside the transaction that changes the table. While 
 rows to a log beside each change table; a step moves whole transactions back, in order, as the log reader would.
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from local.sqlserver import temporal
 from local.sqlserver.engine.catalog import Catalog
 from local.sqlserver.engine.lsn import LogRange
@@ -18,7 +20,7 @@ def commit(catalog: Catalog, log: LogRange, begin_time: int, *, held: bool) -> N
     catalog.put_state("transaction", number)
     values = (log.commit, begin_time, end_time, number.to_bytes(10), log.begin)
     target = "m_lsn_log" if held else "m_lsn"
-    catalog.rows(f"INSERT INTO {target} VALUES (?, ?, ?, ?, ?)", *values)  # noqa: S608 - one of two names
+    catalog.rows(f"INSERT INTO {target} VALUES (?, ?, ?, ?, ?)", *values)
     if held:
         _move_rows(catalog, log.commit, "", "log")
 
@@ -30,9 +32,9 @@ def _move_rows(catalog: Catalog, lsn: bytes, source: str, target: str) -> None:
             if not catalog.rows("SELECT 1 FROM sqlite_schema WHERE name = ?", origin):
                 continue
         else:
-            catalog.rows(f"CREATE TABLE IF NOT EXISTS {goal} AS SELECT * FROM {origin} WHERE 0")  # noqa: S608
-        catalog.rows(f'INSERT INTO {goal} SELECT * FROM {origin} WHERE "__$start_lsn" = ?', lsn)  # noqa: S608
-        catalog.rows(f'DELETE FROM {origin} WHERE "__$start_lsn" = ?', lsn)  # noqa: S608
+            catalog.rows(f"CREATE TABLE IF NOT EXISTS {goal} AS SELECT * FROM {origin} WHERE 0")
+        catalog.rows(f'INSERT INTO {goal} SELECT * FROM {origin} WHERE "__$start_lsn" = ?', lsn)
+        catalog.rows(f'DELETE FROM {origin} WHERE "__$start_lsn" = ?', lsn)
 
 
 def release(catalog: Catalog, count: int | None) -> int:
@@ -51,8 +53,8 @@ def move(catalog: Catalog, table: int, row: bytes, to: bytes, command: int | Non
     sets = '"__$seqval" = ?' + ("" if command is None else ', "__$command_id" = ?')
     values = (to,) if command is None else (to, command)
     where = '"__$seqval" = ? AND "__$operation" = 2'
-    lsn = catalog.rows(f'SELECT max("__$start_lsn") FROM t{table}')[0][0]  # noqa: S608 - a number
-    catalog.rows(f'UPDATE t{table} SET {sets} WHERE "__$start_lsn" = ? AND {where}', *values, lsn, row)  # noqa: S608
+    lsn = catalog.rows(f'SELECT max("__$start_lsn") FROM t{table}')[0][0]
+    catalog.rows(f'UPDATE t{table} SET {sets} WHERE "__$start_lsn" = ? AND {where}', *values, lsn, row)
 
 
 def clean(catalog: Catalog, low: bytes, instance: str | None) -> None:
@@ -61,5 +63,5 @@ def clean(catalog: Catalog, low: bytes, instance: str | None) -> None:
         if instance is not None and name.casefold() != instance.casefold():
             continue
         catalog.rows("UPDATE m_instance SET start_lsn = max(start_lsn, ?) WHERE object_id = ?", low, number)
-        catalog.rows(f'DELETE FROM t{number} WHERE "__$start_lsn" < ?', low)  # noqa: S608 - a number
+        catalog.rows(f'DELETE FROM t{number} WHERE "__$start_lsn" < ?', low)
     catalog.rows("DELETE FROM m_lsn WHERE start_lsn < (SELECT min(start_lsn) FROM m_instance)")

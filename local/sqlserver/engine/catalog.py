@@ -4,6 +4,8 @@ User tables and change tables are SQLite tables `t<object_id>` whose columns kee
 becomes a SQLite name unquoted.
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,7 +191,9 @@ class Catalog:
         """Create an object and return its number; SqlError 2760 without its schema, 2714 when its name is taken."""
         schema_id = self.schema_id(schema)
         if schema_id is None:
-            text = f'The specified schema name "{schema}" either does not exist or you do not have permission to use it.'
+            text = (
+                f'The specified schema name "{schema}" either does not exist or you do not have permission to use it.'
+            )
             raise SqlError(2760, text)
         if self.object_id(schema, name) is not None:
             raise SqlError(2714, f"There is already an object named '{name}' in the database.", state=6)
@@ -220,7 +224,9 @@ class Catalog:
         ]
 
     def _key(self, table: int, index: int) -> tuple[tuple[int, bool], ...]:
-        sql = """SELECT column_id, descending FROM m_index_column WHERE object_id = ? AND index_id = ? ORDER BY ordinal"""
+        sql = (
+            """SELECT column_id, descending FROM m_index_column WHERE object_id = ? AND index_id = ? ORDER BY ordinal"""
+        )
         return tuple((number, bool(descending)) for number, descending in self.rows(sql, table, index))
 
     def add_index(self, table: int, index: Index) -> int:
@@ -237,7 +243,7 @@ class Catalog:
     def remove(self, number: int) -> None:
         """Forget an object and everything that describes it."""
         for table in ("m_index_column", "m_index", "m_column", "m_check", "m_identity", "m_object"):
-            self.rows(f"DELETE FROM {table} WHERE object_id = ?", number)  # noqa: S608 - names from this line
+            self.rows(f"DELETE FROM {table} WHERE object_id = ?", number)
 
 
 def _column(row: tuple[Any, ...]) -> TableColumn:

@@ -44,7 +44,7 @@ class Database:
         connection.set_busy_timeout(10_000)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        # A killed process loses nothing: the pages are with the operating system. A power cut is not this server's case.
+        # A killed process loses nothing: the pages are with the operating system. Power cuts are not considered.
         for pragma in ("journal_mode = WAL", "synchronous = OFF", "temp_store = MEMORY", "cache_size = -65536"):
             connection.execute(f"PRAGMA {pragma}")
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
@@ -70,13 +70,15 @@ class Database:
     def next_identity(self, catalog: Catalog, table: int) -> int:
         """Return the next identity of a table; as in SQL Server, a rolled back one is not used again."""
         with self._counting:
+            sql = "SELECT seed, step FROM m_column WHERE object_id = ? AND seed IS NOT NULL"
+            [(seed, step)] = catalog.rows(sql, table)
             last = self._identities.get(table)
-            seed, step = catalog.rows("SELECT seed, step FROM m_column WHERE object_id = ? AND seed IS NOT NULL", table)[0]
             if last is None:
                 found = catalog.rows("SELECT last FROM m_identity WHERE object_id = ?", table)
-                last = found[0][0] if found else seed - step
-            self._identities[table] = last + step
-            return last + step
+                last = int(found[0][0]) if found else seed - step
+            following: int = last + step
+            self._identities[table] = following
+            return following
 
     def note_identity(self, catalog: Catalog, table: int, value: int) -> None:
         """Go on counting above a value given by hand."""

@@ -1,5 +1,7 @@
 """CREATE, ALTER, DROP and TRUNCATE."""
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +11,7 @@ from local.sqlserver.engine import capture, tables
 from local.sqlserver.engine.catalog import Index, Table, TableColumn, quote
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import SqlError, syntax, unknown_object
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.scope import converted
 from local.sqlserver.sqltypes import INT, Family
 
@@ -23,7 +25,9 @@ def place_of(name: tree.Name, work: Work) -> tuple[str, str]:
     if name.parts[-1].startswith("#"):
         raise syntax(name.parts[-1])
     if len(name.parts) > 2 and name.parts[-3].casefold() not in {"", work.database.name.casefold()}:
-        raise SqlError(40515, f"Reference to database '{name.parts[-3]}' in '{name}' is not supported in this server.", 15)
+        raise SqlError(
+            40515, f"Reference to database '{name.parts[-3]}' in '{name}' is not supported in this server.", 15
+        )
     return (name.parts[-2] if len(name.parts) > 1 else "") or "dbo", name.parts[-1]
 
 
@@ -39,18 +43,23 @@ def find_table(name: tree.Name, work: Work, action: str) -> Table:
     return table
 
 
-def create_table(work: Work, node: tree.CreateTable) -> None:
+def create_table(work: Work, node: commands.CreateTable) -> None:
     """CREATE TABLE."""
     catalog = work.catalog
     schema, name = place_of(node.name, work)
     if schema.lower() in {"sys", "cdc", "information_schema"}:
-        raise SqlError(2760, f'The specified schema name "{schema}" either does not exist or you do not have permission to use it.')
+        raise SqlError(
+            2760, f'The specified schema name "{schema}" either does not exist or you do not have permission to use it.'
+        )
     keys = [c for c in node.constraints if c.kind != "CHECK"]
-    keys += [tree.Constraint(c.key, None, ((c.name, False),)) for c in node.columns if c.key is not None]
+    keys += [commands.Constraint(c.key, None, ((c.name, False),)) for c in node.columns if c.key is not None]
     primary = {label.casefold() for key in keys if key.kind == "PRIMARY" for label, _ in key.columns}
     columns = _columns(node.columns, primary, 1)
     if len({column.name.casefold() for column in columns}) != len(columns):
-        raise SqlError(2705, f"Column names in each table must be unique. A column name in table '{name}' is specified more than once.")
+        raise SqlError(
+            2705,
+            f"Column names in each table must be unique. A column name in table '{name}' is specified more than once.",
+        )
     number = catalog.add_object(schema, name, "U ")
     for column in columns:
         catalog.add_column(number, column)
@@ -63,14 +72,16 @@ def create_table(work: Work, node: tree.CreateTable) -> None:
     catalog.touch()
 
 
-def _columns(nodes: tuple[tree.ColumnDefinition, ...], primary: set[str], first: int) -> list[TableColumn]:
+def _columns(nodes: tuple[commands.ColumnDefinition, ...], primary: set[str], first: int) -> list[TableColumn]:
     plain = []
     for number, node in enumerate(nodes, first):
         nullable = node.nullable is not False and node.name.casefold() not in primary
         if node.kind is not None and node.kind.name == "timestamp":
             nullable = False
         seed, step = node.identity or (None, None)
-        plain.append(TableColumn(number, node.name, node.kind or INT, nullable, seed, step, node.default, node.computed))
+        plain.append(
+            TableColumn(number, node.name, node.kind or INT, nullable, seed, step, node.default, node.computed)
+        )
     found = tuple(plain)
     return [
         column if column.computed is None
@@ -80,16 +91,16 @@ def _columns(nodes: tuple[tree.ColumnDefinition, ...], primary: set[str], first:
 
 
 def _add_checks(
-    work: Work, table: int, columns: tuple[tree.ColumnDefinition, ...], constraints: tuple[tree.Constraint, ...]
+    work: Work, table: int, columns: tuple[commands.ColumnDefinition, ...], constraints: tuple[commands.Constraint, ...]
 ) -> None:
-    found = [(None, column.check) for column in columns if column.check is not None]
-    found += [(c.name, c.check) for c in constraints if c.check is not None]  # type: ignore[misc]
+    found: list[tuple[str | None, str]] = [(None, column.check) for column in columns if column.check is not None]
+    found += [(c.name, c.check) for c in constraints if c.check is not None]
     for count, (name, text) in enumerate(found, 1):
         label = name or f"CK__{table:X}__{count}"
         work.catalog.rows("INSERT INTO m_check VALUES (?, ?, ?)", table, label, text)
 
 
-def _add_key(work: Work, table: Table, key: tree.Constraint) -> None:
+def _add_key(work: Work, table: Table, key: commands.Constraint) -> None:
     primary = key.kind == "PRIMARY"
     existing = work.catalog.indexes(table.number)
     if primary and any(index.primary for index in existing):
@@ -105,8 +116,11 @@ def _numbers(table: Table, columns: tuple[tuple[str, bool], ...]) -> tuple[tuple
         column = table.column(name)
         if column is None or column.computed is not None:
             raise SqlError(1911, f"Column name '{name}' does not exist in the target table or view.")
-        if column.kind.is_lob or column.kind.family in {Family.VARIANT} or column.kind.name in {"geometry", "geography"}:
-            text = f"Column '{name}' in table '{table.name}' is of a type that is invalid for use as a key column in an index."
+        if column.kind.is_lob or column.kind.family is Family.VARIANT or column.kind.name in {"geometry", "geography"}:
+            text = (
+                f"Column '{name}' in table '{table.name}' is of a type that "
+                "is invalid for use as a key column in an index."
+            )
             raise SqlError(1919, text)
         found.append((column.number, descending))
     return tuple(found)
@@ -114,27 +128,32 @@ def _numbers(table: Table, columns: tuple[tuple[str, bool], ...]) -> tuple[tuple
 
 def _add_index(work: Work, table: Table, index: Index) -> None:
     if any(other.name.casefold() == index.name.casefold() for other in work.catalog.indexes(table.number)):
-        text = f"The operation failed because an index or statistics with name '{index.name}' already exists on table '{table.schema}.{table.name}'."
+        text = (
+            "The operation failed because an index or statistics with name "
+            f"'{index.name}' already exists on table '{table.schema}.{table.name}'."
+        )
         raise SqlError(1913, text)
     number = work.catalog.add_index(table.number, index)
     tables.create_index(work.catalog, table, index, number)
 
 
-def create_index(work: Work, node: tree.CreateIndex) -> None:
+def create_index(work: Work, node: commands.CreateIndex) -> None:
     """CREATE INDEX."""
     table = work.catalog.table(*place_of(node.table, work))
     if table is None:
-        raise SqlError(1088, f'Cannot find the object "{node.table}" because it does not exist or you do not have permissions.')
+        raise SqlError(
+            1088, f'Cannot find the object "{node.table}" because it does not exist or you do not have permissions.'
+        )
     clustered = node.clustered and not any(index.clustered for index in work.catalog.indexes(table.number))
     index = Index(node.name, clustered, node.unique, False, False, _numbers(table, node.columns))  # noqa: FBT003
     _add_index(work, table, index)
     work.catalog.touch()
 
 
-def alter_table(work: Work, node: tree.AlterTable) -> None:
+def alter_table(work: Work, node: commands.AlterTable) -> None:
     """ALTER TABLE."""
     table = find_table(node.name, work, "ALTER")
-    rules: dict[str, Callable[[Work, Table, tree.AlterTable], None]] = {
+    rules: dict[str, Callable[[Work, Table, commands.AlterTable], None]] = {
         "ADD": _add,
         "DROP COLUMN": _drop_columns,
         "ALTER COLUMN": _alter_column,
@@ -144,13 +163,20 @@ def alter_table(work: Work, node: tree.AlterTable) -> None:
     work.catalog.touch()
 
 
-def _note_definition(work: Work, table: Table, node: tree.AlterTable) -> None:
+def _note_definition(work: Work, table: Table, node: commands.AlterTable) -> None:
     changed = work.catalog.table_of(table.number)
     assert changed is not None
     utc, minutes = temporal.now()
     for (instance,) in work.catalog.rows("SELECT object_id FROM m_instance WHERE source = ?", table.number):
         capture.create_triggers(work.catalog, changed, instance)
-        values = (table.number, instance, int(node.action == "ALTER COLUMN"), node.text, work.allocate_lsn(), utc + minutes * temporal.MINUTE)
+        values = (
+            table.number,
+            instance,
+            int(node.action == "ALTER COLUMN"),
+            node.text,
+            work.allocate_lsn(),
+            utc + minutes * temporal.MINUTE,
+        )
         work.catalog.rows("INSERT INTO m_ddl VALUES (?, ?, ?, ?, ?, ?)", *values)
 
 
@@ -162,16 +188,19 @@ def _replace_columns(work: Work, table: Table, columns: list[TableColumn], value
     tables.rebuild(work.catalog, table, after, values)
 
 
-def _add(work: Work, table: Table, node: tree.AlterTable) -> None:
+def _add(work: Work, table: Table, node: commands.AlterTable) -> None:
     first = max(column.number for column in table.columns) + 1
     added = _columns(node.columns, set(), first)
     for column in added:
         if table.column(column.name) is not None:
-            text = f"Column names in each table must be unique. Column name '{column.name}' in table '{table.name}' is specified more than once."
+            text = (
+                "Column names in each table must be unique. Column name "
+                f"'{column.name}' in table '{table.name}' is specified more than once."
+            )
             raise SqlError(2705, text)
     _add_checks(work, table.number, node.columns, node.constraints)
     values = {column.name: quote(column.name) for column in table.columns}
-    empty = not work.catalog.rows(f"SELECT 1 FROM {table.sqlite_name} LIMIT 1")  # noqa: S608 - a number
+    empty = not work.catalog.rows(f"SELECT 1 FROM {table.sqlite_name} LIMIT 1")
     for column in added:
         values[column.name] = _filling(work, table, column, empty=empty)
     _replace_columns(work, table, [*table.columns, *added], values)
@@ -191,12 +220,15 @@ def _filling(work: Work, table: Table, column: TableColumn, *, empty: bool) -> s
         typed = tables.own_expression(column.default, ())
         return "NULL" if typed.kind is None else converted(typed.sql.format(""), typed.kind, column.kind)
     if not column.nullable and not empty and column.computed is None:
-        text = f"ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition specified. Column '{column.name}' cannot be added to non-empty table '{table.name}'."
+        text = (
+            "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT "
+            f"definition specified. Column '{column.name}' cannot be added to non-empty table '{table.name}'."
+        )
         raise SqlError(4901, text)
     return "NULL"
 
 
-def _drop_columns(work: Work, table: Table, node: tree.AlterTable) -> None:
+def _drop_columns(work: Work, table: Table, node: commands.AlterTable) -> None:
     gone = []
     keys = {number for index in work.catalog.indexes(table.number) for number, _ in index.columns}
     for name in node.names:
@@ -211,11 +243,14 @@ def _drop_columns(work: Work, table: Table, node: tree.AlterTable) -> None:
     _replace_columns(work, table, rest, {column.name: quote(column.name) for column in rest})
 
 
-def _alter_column(work: Work, table: Table, node: tree.AlterTable) -> None:
+def _alter_column(work: Work, table: Table, node: commands.AlterTable) -> None:
     wanted = node.columns[0]
     column = table.column(wanted.name)
     if column is None or wanted.kind is None or column.computed is not None:
-        raise SqlError(4924, f"ALTER TABLE ALTER COLUMN failed because column '{wanted.name}' does not exist in table '{table.name}'.")
+        raise SqlError(
+            4924,
+            f"ALTER TABLE ALTER COLUMN failed because column '{wanted.name}' does not exist in table '{table.name}'.",
+        )
     changed = replace(column, kind=wanted.kind, nullable=wanted.nullable is not False)
     _retype(work, table, column, changed)
     sql = """SELECT i.object_id FROM m_instance i JOIN m_captured c USING (object_id)
@@ -236,7 +271,7 @@ def _retype(work: Work, table: Table, column: TableColumn, changed: TableColumn)
     _replace_columns(work, table, [changed if each == column else each for each in table.columns], values)
 
 
-def drop_tables(work: Work, node: tree.Drop) -> None:
+def drop_tables(work: Work, node: commands.Drop) -> None:
     """DROP TABLE; a table that is captured takes its capture instances with it."""
     for name in node.names:
         if node.if_exists and work.catalog.table(*place_of(name, work)) is None:
@@ -249,7 +284,7 @@ def drop_tables(work: Work, node: tree.Drop) -> None:
     work.catalog.touch()
 
 
-def drop_index(work: Work, node: tree.Drop) -> None:
+def drop_index(work: Work, node: commands.Drop) -> None:
     """DROP INDEX … ON …."""
     assert node.on is not None
     table = find_table(node.on, work, "DROP")
@@ -257,22 +292,35 @@ def drop_index(work: Work, node: tree.Drop) -> None:
         sql = "SELECT index_id FROM m_index WHERE object_id = ? AND name = ? AND NOT is_constraint"
         found = work.catalog.rows(sql, table.number, name.parts[-1])
         if not found:
-            text = f"Cannot drop the index '{table.name}.{name}', because it does not exist or you do not have permission."
+            text = (
+                f"Cannot drop the index '{table.name}.{name}', because it does not exist or you do not have permission."
+            )
             raise SqlError(3701, text, 11, 7)
         work.catalog.rows(f"DROP INDEX i{table.number}_{found[0][0]}")
         for part in ("m_index", "m_index_column"):
-            work.catalog.rows(f"DELETE FROM {part} WHERE object_id = ? AND index_id = ?", table.number, found[0][0])  # noqa: S608
+            work.catalog.rows(f"DELETE FROM {part} WHERE object_id = ? AND index_id = ?", table.number, found[0][0])
     work.catalog.touch()
 
 
-def truncate(work: Work, node: tree.Truncate) -> None:
+def drop_schemas(work: Work, node: commands.Drop) -> None:
+    """DROP SCHEMA."""
+    for name in node.names:
+        if not node.if_exists or work.catalog.schema_id(name.parts[-1]) is not None:
+            work.catalog.drop_schema(name.parts[-1])
+    work.catalog.touch()
+
+
+def truncate(work: Work, node: commands.Truncate) -> None:
     """TRUNCATE TABLE; SqlError 4711 while the table is captured."""
     table = work.catalog.table(*place_of(node.name, work))
     if table is None:
         raise unknown_object(str(node.name))
     if work.catalog.rows("SELECT 1 FROM m_instance WHERE source = ?", table.number):
-        text = f"Cannot truncate table '{table.name}' because it is published for replication or enabled for Change Data Capture."
+        text = (
+            f"Cannot truncate table '{table.name}' because it is published "
+            "for replication or enabled for Change Data Capture."
+        )
         raise SqlError(4711, text)
-    work.catalog.rows(f"DELETE FROM {table.sqlite_name}")  # noqa: S608 - a number
+    work.catalog.rows(f"DELETE FROM {table.sqlite_name}")
     work.catalog.rows("DELETE FROM m_identity WHERE object_id = ?", table.number)
     work.database.forget_identity(table.number)

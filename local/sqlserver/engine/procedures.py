@@ -3,6 +3,8 @@
 https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/change-data-capture-stored-procedures-transact-sql
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from local.sqlserver.engine import capture, capture_log
 from local.sqlserver.engine.catalog import Table
 from local.sqlserver.errors import SqlError, unknown_procedure
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_queries import parse_query
 from local.sqlserver.sql.parse_statements import parse_declarations
@@ -37,7 +39,7 @@ class _Procedure:
     body: Body
 
 
-def execute(session: "Session", node: tree.Procedure, variables: "Variables", answer: "Answer") -> None:
+def execute(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
     """Run EXEC of a system procedure; SqlError 2812 for one this server does not know."""
     label = node.name.parts[-1].lower()
     if label == "sp_executesql":
@@ -53,7 +55,11 @@ def execute(session: "Session", node: tree.Procedure, variables: "Variables", an
             values[parameter.name] = session.evaluate(argument.value, parameter.kind, variables)[0]
     call(session, label, values, answer)
     for argument in node.arguments:
-        if argument.output and isinstance(argument.value, tree.Variable) and argument.value.name.lower() in variables.kinds:
+        if (
+            argument.output
+            and isinstance(argument.value, tree.Variable)
+            and argument.value.name.lower() in variables.kinds
+        ):
             parameter = _matching(procedure, label, argument.name, node.arguments.index(argument))
             if parameter.name in values:
                 variables.values[argument.value.name.lower()] = values[parameter.name]
@@ -96,10 +102,12 @@ def _matching(procedure: _Procedure, label: str, name: str | None, position: int
     raise SqlError(8145, f"{name} is not a parameter for procedure {label}.")
 
 
-def _execute_sql(session: "Session", node: tree.Procedure, variables: "Variables", answer: "Answer") -> None:
+def _execute_sql(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
     texts = [session.evaluate(a.value, nvarchar(-1), variables)[0] for a in node.arguments[:2] if a.value is not None]
     if not texts:
-        raise SqlError(201, "Procedure or function 'sp_executesql' expects parameter '@statement', which was not supplied.")
+        raise SqlError(
+            201, "Procedure or function 'sp_executesql' expects parameter '@statement', which was not supplied."
+        )
     inner = type(variables)()
     found = parse_declarations(texts[1]) if len(texts) > 1 and texts[1] else ()
     for (name, kind, _), argument in zip(found, node.arguments[2:], strict=False):
@@ -112,7 +120,10 @@ def _table(session: "Session", values: dict[str, Any]) -> Table:
     schema, name = values["@source_schema"], values["@source_name"]
     table = session.work.catalog.table(schema, name)
     if table is None or table.is_ms_shipped:
-        text = f"Source table '{schema}.{name}' does not exist in the current database. Ensure that the correct database context is set."
+        text = (
+            f"Source table '{schema}.{name}' does not exist in the current "
+            "database. Ensure that the correct database context is set."
+        )
         raise SqlError(22931, text)
     return table
 
@@ -176,7 +187,10 @@ def _cleanup(session: "Session", values: dict[str, Any], _answer: "Answer") -> N
     if not found:
         raise SqlError(22985, f"The capture instance '{name}' does not exist in the current database.")
     if low is not None and not catalog.rows("SELECT 1 FROM m_lsn WHERE start_lsn = ?", low):
-        text = f"LSN 0x{low.hex().upper()}, specified as the new low end point for the change table cleanup operation, does not represent the commit LSN of a transaction in the database."
+        text = (
+            f"LSN 0x{low.hex().upper()}, specified as the new low end point for the change table "
+            "cleanup operation, does not represent the commit LSN of a transaction in the database."
+        )
         raise SqlError(22964, text)
     with session.work.statement():
         capture_log.clean(catalog, low or found[0][0], name)
@@ -185,24 +199,40 @@ def _cleanup(session: "Session", values: dict[str, Any], _answer: "Answer") -> N
 
 def _help_jobs(session: "Session", _values: dict[str, Any], answer: "Answer") -> None:
     _require_owner(session)
-    kinds = [("job_id", declared("uniqueidentifier")), ("job_type", nvarchar(20)), ("job_name", SYSNAME), ("maxtrans", INT)]
-    kinds += [("maxscans", INT), ("continuous", BIT), ("pollinginterval", BIGINT), ("retention", BIGINT), ("threshold", BIGINT)]
-    sql = """SELECT NULL, type, 'cdc.' || ? || '_' || type, maxtrans, maxscans, continuous, interval, retention, threshold
-             FROM m_job ORDER BY type"""
+    kinds = [
+        ("job_id", declared("uniqueidentifier")),
+        ("job_type", nvarchar(20)),
+        ("job_name", SYSNAME),
+        ("maxtrans", INT),
+    ]
+    kinds += [
+        ("maxscans", INT),
+        ("continuous", BIT),
+        ("pollinginterval", BIGINT),
+        ("retention", BIGINT),
+        ("threshold", BIGINT),
+    ]
+    sql = """SELECT NULL, type, 'cdc.' || ? || '_' || type, maxtrans, maxscans, continuous, interval, retention,
+             threshold FROM m_job ORDER BY type"""
     answer.rows([Column(*each) for each in kinds], session.work.catalog.rows(sql, session.work.database.name))
 
 
 def _change_job(session: "Session", values: dict[str, Any], _answer: "Answer") -> None:
-    columns = {"@maxtrans": "maxtrans", "@maxscans": "maxscans", "@pollinginterval": "interval", "@retention": "retention"}
+    columns = {
+        "@maxtrans": "maxtrans",
+        "@maxscans": "maxscans",
+        "@pollinginterval": "interval",
+        "@retention": "retention",
+    }
     with session.work.statement():
         for parameter, column in columns.items():
             if values[parameter] is not None:
-                sql = f"UPDATE m_job SET {column} = ? WHERE type = ?"  # noqa: S608 - a name of this function
+                sql = f"UPDATE m_job SET {column} = ? WHERE type = ?"
                 session.work.catalog.rows(sql, values[parameter], values["@job_type"].lower())
 
 
-_HELP_SQL = """SELECT s.name, o.name, i.name, i.object_id, i.source, i.start_lsn, NULL, i.net, 0, i.role, i.index_name, NULL,
-    i.create_date,
+_HELP_SQL = """SELECT s.name, o.name, i.name, i.object_id, i.source, i.start_lsn, NULL, i.net, 0, i.role,
+    i.index_name, NULL, i.create_date,
     (SELECT group_concat('[' || name || ']', ', ') FROM m_capture_key k WHERE k.object_id = i.object_id),
     (SELECT group_concat('[' || name || ']', ', ') FROM m_captured c WHERE c.object_id = i.object_id)
     FROM m_instance i JOIN m_object o ON o.object_id = i.source JOIN m_schema s USING (schema_id)
@@ -210,7 +240,9 @@ _HELP_SQL = """SELECT s.name, o.name, i.name, i.object_id, i.source, i.start_lsn
 
 
 def _help_capture(session: "Session", values: dict[str, Any], answer: "Answer") -> None:
-    names = "source_schema source_table capture_instance object_id source_object_id start_lsn end_lsn supports_net_changes"
+    names = (
+        "source_schema source_table capture_instance object_id source_object_id start_lsn end_lsn supports_net_changes"
+    )
     names += " has_drop_pending role_name index_name filegroup_name create_date index_column_list captured_column_list"
     kinds = [SYSNAME, SYSNAME, SYSNAME, INT, INT, LSN, LSN, BIT, BIT, SYSNAME, SYSNAME, SYSNAME, declared("datetime")]
     kinds += [nvarchar(-1), nvarchar(-1)]
@@ -235,8 +267,9 @@ _PROCEDURES: dict[str, _Procedure] = {
     "sp_cdc_disable_db": _Procedure((), _disable_db),
     "sp_cdc_enable_table": _Procedure(
         _parameters(
-            _SOURCE + """, @capture_instance sysname, @supports_net_changes bit, @role_name sysname, @index_name sysname,
-            @captured_column_list nvarchar(max), @filegroup_name sysname, @allow_partition_switch bit""",
+            _SOURCE + """, @capture_instance sysname, @supports_net_changes bit, @role_name sysname,
+            @index_name sysname, @captured_column_list nvarchar(max), @filegroup_name sysname,
+            @allow_partition_switch bit""",
             "@source_schema", "@source_name", "@role_name",
         ),
         _enable_table,

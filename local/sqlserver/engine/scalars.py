@@ -32,11 +32,11 @@ def _null_aware(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def _convert(number: int, value: Any) -> Any:
+def _convert(number: Any, value: Any) -> Any:
     return None if value is None else CONVERSIONS[number](value)
 
 
-def _try_convert(number: int, value: Any) -> Any:
+def _try_convert(number: Any, value: Any) -> Any:
     try:
         return _convert(number, value)
     except SqlError:
@@ -69,7 +69,13 @@ def _dec_math(operator: str, left: Any, right: Any, precision: int, scale: int) 
     first, second = Decimal(left), Decimal(right)
     if operator in {"/", "%"} and second == 0:
         raise division_by_zero()
-    operations = {"+": _EXACT.add, "-": _EXACT.subtract, "*": _EXACT.multiply, "/": _EXACT.divide, "%": _EXACT.remainder}
+    operations = {
+        "+": _EXACT.add,
+        "-": _EXACT.subtract,
+        "*": _EXACT.multiply,
+        "/": _EXACT.divide,
+        "%": _EXACT.remainder,
+    }
     return to_decimal(SqlType("decimal", 0, precision, scale))(operations[operator](first, second))
 
 
@@ -123,17 +129,17 @@ def _replace(value: str, old: str, new: str) -> str:
     return re.sub(re.escape(old), lambda _: new, value, flags=re.IGNORECASE) if old else value
 
 
-def _char_index(what: str, where: str, start: int | None = None) -> int | None:
+def _char_index(what: Any, where: Any, start: Any = None) -> int | None:
     if what is None or where is None:
         return None
-    return where.casefold().find(what.casefold(), max((start or 1) - 1, 0)) + 1
+    return int(where.casefold().find(what.casefold(), max((start or 1) - 1, 0))) + 1
 
 
-def _row_count(value: int | None) -> int:
+def _row_count(value: Any) -> int:
     if value is None or value < 0:
         text = "A TOP or FETCH clause contains an invalid value."
         raise SqlError(1014, text, 15)
-    return value
+    return int(value)
 
 
 def _number_function(integer: Callable[[Any], Any], exact: Callable[[Decimal], Decimal]) -> Callable[..., Any]:
@@ -161,7 +167,9 @@ def _date_add(part: str, count: int, value: Any, name: str, scale: int) -> Any:
     kind = declared(name, (scale,)) if name in {"time", "datetime2", "datetimeoffset"} else declared(name)
     if kind.family is Family.OFFSET:
         utc, minutes = temporal.unpack_offset(value)
-        return temporal.pack_offset(_moved(part, count, utc + minutes * temporal.MINUTE) - minutes * temporal.MINUTE, minutes)
+        return temporal.pack_offset(
+            _moved(part, count, utc + minutes * temporal.MINUTE) - minutes * temporal.MINUTE, minutes
+        )
     if kind.family is Family.DATE:
         return _moved(part, count, value * temporal.DAY) // temporal.DAY
     if kind.family is Family.TIME:
@@ -203,7 +211,9 @@ def _date_diff(part: str, first: bytes, second: bytes) -> int:
 def _switch_offset(value: bytes, zone: str) -> bytes:
     sample = conversion(nvarchar(40), OFFSET)
     assert sample is not None
-    return temporal.pack_offset(temporal.unpack_offset(value)[0], temporal.unpack_offset(sample(f"2000-01-01 00:00:00 {zone}"))[1])
+    return temporal.pack_offset(
+        temporal.unpack_offset(value)[0], temporal.unpack_offset(sample(f"2000-01-01 00:00:00 {zone}"))[1]
+    )
 
 
 def _data_length(code: str, value: Any) -> int:
@@ -270,7 +280,7 @@ def _average_factory() -> tuple[Any, ...]:
 
 
 def _compare(left: Any, right: Any) -> int:
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _compare_text(left: str, right: str) -> int:
@@ -324,6 +334,14 @@ _PURE: dict[str, Callable[..., Any]] = {
 }
 
 
+_OF_NULL: dict[str, Callable[..., Any]] = {
+    "cv": _convert,
+    "try_cv": _try_convert,
+    "char_index": _char_index,
+    "row_count": _row_count,
+}
+
+
 def register(connection: apsw.Connection) -> None:
     """Give a connection the pure functions, the aggregates and the collations."""
     connection.create_collation("CI", _compare_text)
@@ -331,11 +349,7 @@ def register(connection: apsw.Connection) -> None:
     connection.create_collation("GUID", _compare_guid)
     for name, function in _PURE.items():
         connection.create_scalar_function(name, _null_aware(function), deterministic=True)
-    connection.create_scalar_function("cv", _convert, 2, deterministic=True)
-    connection.create_scalar_function("try_cv", _try_convert, 2, deterministic=True)
-    connection.create_scalar_function("char_index", _char_index, deterministic=True)
-    connection.create_scalar_function("row_count", _row_count, 1, deterministic=True)
+    for name, function in _OF_NULL.items():
+        connection.create_scalar_function(name, function, deterministic=True)
     connection.create_aggregate_function("dec_sum", _sum_factory)
     connection.create_aggregate_function("dec_avg", _average_factory)
-
-

@@ -4,12 +4,14 @@ Three kinds of login: an owner; one from the control port, which may do all but 
 CREATE LOGIN, which may do what it is granted.
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from dataclasses import dataclass
 
 from local.sqlserver.engine.catalog import Catalog
 from local.sqlserver.engine.work import Work
 from local.sqlserver.errors import SqlError
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands
 
 _OWNER_ROLES = frozenset({"db_owner", "sysadmin"})
 _FIXED_ROLES = {"db_datareader": "SELECT", "db_datawriter": "INSERT UPDATE DELETE"}
@@ -80,24 +82,29 @@ def _granted(catalog: Catalog, login: str, permission: str, schema: str, name: s
     return decided
 
 
-def grant(work: Work, node: tree.Grant) -> None:
+def grant(work: Work, node: commands.Grant) -> None:
     """GRANT, DENY or REVOKE."""
     catalog = work.catalog
-    known = catalog.rows("SELECT 1 FROM m_user WHERE name = ?1 UNION SELECT 1 FROM m_role WHERE name = ?1", node.principal)
+    known = catalog.rows(
+        "SELECT 1 FROM m_user WHERE name = ?1 UNION SELECT 1 FROM m_role WHERE name = ?1", node.principal
+    )
     if not known and node.principal.lower() != "public":
         text = f"Cannot find the user '{node.principal}', because it does not exist or you do not have permission."
         raise SqlError(15151, text)
     target = _target(catalog, node)
     for permission in node.permissions:
         key = (permission, node.kind, target, node.principal)
-        sql = "DELETE FROM m_grant WHERE permission = ? AND kind = ? AND target = ? COLLATE CI AND principal = ? COLLATE CI"
+        sql = (
+            "DELETE FROM m_grant WHERE permission = ? AND kind = ? AND "
+            "target = ? COLLATE CI AND principal = ? COLLATE CI"
+        )
         catalog.rows(sql, *key)
         if node.action != "REVOKE":
             catalog.rows("INSERT INTO m_grant VALUES (?, ?, ?, ?, ?)", node.action, *key)
     catalog.touch()
 
 
-def _target(catalog: Catalog, node: tree.Grant) -> str:
+def _target(catalog: Catalog, node: commands.Grant) -> str:
     if node.target is None:
         return ""
     name = node.target.parts[-1]
@@ -108,11 +115,13 @@ def _target(catalog: Catalog, node: tree.Grant) -> str:
         return name
     schema = node.target.parts[-2] if len(node.target.parts) > 1 else "dbo"
     if catalog.object_id(schema, name) is None:
-        raise SqlError(15151, f"Cannot find the object '{name}', because it does not exist or you do not have permission.")
+        raise SqlError(
+            15151, f"Cannot find the object '{name}', because it does not exist or you do not have permission."
+        )
     return f"{schema}.{name}"
 
 
-def create_principal(work: Work, node: tree.Principal) -> None:
+def create_principal(work: Work, node: commands.Principal) -> None:
     """CREATE USER or CREATE ROLE."""
     catalog = work.catalog
     taken = catalog.rows("SELECT 1 FROM m_user WHERE name = ?1 UNION SELECT 1 FROM m_role WHERE name = ?1", node.name)
@@ -125,16 +134,16 @@ def create_principal(work: Work, node: tree.Principal) -> None:
     catalog.touch()
 
 
-def drop_principals(work: Work, node: tree.Drop) -> None:
+def drop_principals(work: Work, node: commands.Drop) -> None:
     """DROP USER or DROP ROLE."""
     table = "m_user" if node.what == "USER" else "m_role"
     for name in node.names:
-        work.catalog.rows(f"DELETE FROM {table} WHERE name = ?", name.parts[-1])  # noqa: S608 - one of two names
+        work.catalog.rows(f"DELETE FROM {table} WHERE name = ?", name.parts[-1])
         work.catalog.rows("DELETE FROM m_grant WHERE principal = ? COLLATE CI", name.parts[-1])
     work.catalog.touch()
 
 
-def change_role(work: Work, node: tree.Membership) -> None:
+def change_role(work: Work, node: commands.Membership) -> None:
     """ALTER ROLE … ADD MEMBER or DROP MEMBER."""
     work.catalog.rows("DELETE FROM m_member WHERE role = ? AND member = ?", node.role, node.member)
     if node.add:
@@ -144,5 +153,8 @@ def change_role(work: Work, node: tree.Membership) -> None:
 
 def not_entered(login: str, database: str) -> SqlError:
     """Return error 916."""
-    text = f'The server principal "{login}" is not able to access the database "{database}" under the current security context.'
+    text = (
+        f'The server principal "{login}" is not able to access the '
+        f'database "{database}" under the current security context.'
+    )
     return SqlError(916, text, 14, 2)

@@ -1,5 +1,7 @@
 """Tables in SQLite as the catalog describes them: creating, rebuilding, and what a broken constraint means."""
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 import re
 from collections.abc import Mapping
 
@@ -36,7 +38,9 @@ class _NoNames:
     """A definition's expressions see the table's own columns only."""
 
     def source(self, name: Name, _arguments: tuple[Typed, ...] | None) -> Found:
-        raise SqlError(1046, f"Subqueries are not allowed in this context. Only scalar expressions are allowed: '{name}'.", 15)
+        raise SqlError(
+            1046, f"Subqueries are not allowed in this context. Only scalar expressions are allowed: '{name}'.", 15
+        )
 
 
 def own_expression(text: str, columns: tuple[TableColumn, ...], *, condition: bool = False) -> Typed:
@@ -71,12 +75,17 @@ def create(catalog: Catalog, table: Table, name: str | None = None) -> None:
 def create_index(catalog: Catalog, table: Table, index: Index, number: int) -> None:
     """Create one index in SQLite."""
     names = {column.number: column for column in table.columns}
-    keys = ", ".join(quote(names[column].name) + (" DESC" if descending else "") for column, descending in index.columns)
+    keys = ", ".join(
+        quote(names[column].name) + (" DESC" if descending else "") for column, descending in index.columns
+    )
     unique = "UNIQUE " if index.unique else ""
     try:
         catalog.rows(f"CREATE {unique}INDEX i{table.number}_{number} ON {table.sqlite_name} ({keys})")
     except apsw.ConstraintError as why:
-        text = f"The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object name '{table.schema}.{table.name}' and the index name '{index.name}'."
+        text = (
+            "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the "
+            f"object name '{table.schema}.{table.name}' and the index name '{index.name}'."
+        )
         raise SqlError(1505, text) from why
 
 
@@ -86,7 +95,7 @@ def rebuild(catalog: Catalog, before: Table, after: Table, values: Mapping[str, 
     create(catalog, after, "rebuilt")
     names = ", ".join(quote(column.name) for column in columns)
     texts = ", ".join(values[column.name] for column in columns)
-    catalog.rows(f"INSERT INTO rebuilt ({names}) SELECT {texts} FROM {before.sqlite_name}")  # noqa: S608
+    catalog.rows(f"INSERT INTO rebuilt ({names}) SELECT {texts} FROM {before.sqlite_name}")
     catalog.rows(f"DROP TABLE {before.sqlite_name}")
     catalog.rows(f"ALTER TABLE rebuilt RENAME TO {after.sqlite_name}")
     if not after.is_ms_shipped:
@@ -115,7 +124,10 @@ def broken_constraint(catalog: Catalog, database: str, why: apsw.ConstraintError
         return SqlError(2627, text)
     if kind == "NOT NULL":
         place = f"{database}.{table.schema}.{table.name}"
-        words = f"Cannot insert the value NULL into column '{pairs[0][1]}', table '{place}'; column does not allow nulls. {verb} fails."
+        words = (
+            f"Cannot insert the value NULL into column '{pairs[0][1]}', table "
+            f"'{place}'; column does not allow nulls. {verb} fails."
+        )
         return SqlError(515, words, state=2)
     return _duplicate(catalog, table, {name for _, name in pairs})
 
@@ -128,6 +140,12 @@ def _duplicate(catalog: Catalog, table: Table, columns: set[str]) -> SqlError:
             continue
         if index.constraint:
             word = "PRIMARY KEY" if index.primary else "UNIQUE KEY"
-            return SqlError(2627, f"Violation of {word} constraint '{index.name}'. Cannot insert duplicate key in object '{place}'.", 14)
-        return SqlError(2601, f"Cannot insert duplicate key row in object '{place}' with unique index '{index.name}'.", 14)
+            return SqlError(
+                2627,
+                f"Violation of {word} constraint '{index.name}'. Cannot insert duplicate key in object '{place}'.",
+                14,
+            )
+        return SqlError(
+            2601, f"Cannot insert duplicate key row in object '{place}' with unique index '{index.name}'.", 14
+        )
     return SqlError(2627, f"Violation of UNIQUE KEY constraint. Cannot insert duplicate key in object '{place}'.", 14)

@@ -3,6 +3,8 @@
 https://learn.microsoft.com/sql/relational-databases/system-catalog-views/catalog-views-transact-sql
 """
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from functools import cache
 
 from local.sqlserver.sql.scope import Found
@@ -19,9 +21,9 @@ _LENGTH = """type_length(c.type, c.length, c.precision, c.scale)"""
 _COLUMNS = f"""SELECT object_id, name, column_id, type_number(c.type, 0) AS system_type_id,
     type_number(c.type, 1) AS user_type_id, {_LENGTH} AS max_length, type_precision(c.type, c.precision) AS precision,
     scale, CASE WHEN c.type IN ('varchar', 'nvarchar', 'char', 'nchar', 'text', 'ntext')
-      THEN 'SQL_Latin1_General_CP1_CI_AS' END AS collation_name, nullable AS is_nullable, seed IS NOT NULL AS is_identity,
-    computed_text IS NOT NULL AS is_computed, 0 AS is_rowguidcol, 0 AS is_sparse, 0 AS is_column_set, 0 AS is_hidden,
-    0 AS default_object_id FROM m_column c"""
+      THEN 'SQL_Latin1_General_CP1_CI_AS' END AS collation_name, nullable AS is_nullable,
+    seed IS NOT NULL AS is_identity, computed_text IS NOT NULL AS is_computed, 0 AS is_rowguidcol, 0 AS is_sparse,
+    0 AS is_column_set, 0 AS is_hidden, 0 AS default_object_id FROM m_column c"""
 _INSTANCES = """SELECT object_id, 0 AS version, source AS source_object_id, name AS capture_instance, start_lsn,
     NULL AS end_lsn, net AS supports_net_changes, 0 AS has_drop_pending, role AS role_name, index_name,
     NULL AS filegroup_name, create_date, 1 AS partition_switch FROM m_instance"""
@@ -31,7 +33,8 @@ _JOB_COLUMNS = """database_id int, job_type nvarchar(20), job_id uniqueidentifie
     continuous bit, pollinginterval bigint, retention bigint, threshold bigint"""
 
 _OF_OBJECTS = frozenset(
-    f"sys.{name}" for name in ("objects", "tables", "columns", "computed_columns", "identity_columns", "indexes", "index_columns")
+    f"sys.{name}"
+    for name in ("objects", "tables", "columns", "computed_columns", "identity_columns", "indexes", "index_columns")
 )
 _VIEWS = {
     "sys.databases": (
@@ -41,8 +44,8 @@ _VIEWS = {
         """SELECT json_extract(value, '$.name') AS name, json_extract(value, '$.id') AS database_id,
         630822816000000000 AS create_date, 160 AS compatibility_level, 'SQL_Latin1_General_CP1_CI_AS' AS collation_name,
         0 AS state, 'ONLINE' AS state_desc, 'FULL' AS recovery_model_desc, 0 AS is_read_only,
-        1 AS snapshot_isolation_state, 1 AS is_read_committed_snapshot_on, json_extract(value, '$.cdc') AS is_cdc_enabled
-        FROM json_each(server_databases())""",
+        1 AS snapshot_isolation_state, 1 AS is_read_committed_snapshot_on,
+        json_extract(value, '$.cdc') AS is_cdc_enabled FROM json_each(server_databases())""",
     ),
     "sys.schemas": (
         "name sysname, schema_id int, principal_id int",
@@ -118,8 +121,8 @@ _VIEWS = {
         begin_lsn AS tran_begin_lsn FROM m_lsn""",
     ),
     "cdc.ddl_history": (
-        """source_object_id int, object_id int, required_column_update bit, ddl_command nvarchar(max), ddl_lsn binary(10),
-        ddl_time datetime""",
+        """source_object_id int, object_id int, required_column_update bit, ddl_command nvarchar(max),
+        ddl_lsn binary(10), ddl_time datetime""",
         """SELECT source AS source_object_id, object_id, required AS required_column_update, command AS ddl_command,
         lsn AS ddl_lsn, time AS ddl_time FROM m_ddl""",
     ),
@@ -145,7 +148,7 @@ def find(name: str, *, filtered: bool) -> Found | None:
     spec, sql = found
     columns = tuple(_column(part) for part in spec.replace("\n", " ").split(", "))
     if filtered and name in _OF_OBJECTS:
-        sql = f"SELECT * FROM ({sql}) WHERE sees(object_id)"  # noqa: S608 - a view of this module
+        sql = f"SELECT * FROM ({sql}) WHERE sees(object_id)"
     return Found(f"({sql})", name.split(".")[-2], columns)
 
 
@@ -163,9 +166,9 @@ def _types() -> Found:
         user = 256 if name == "sysname" else kind.user_number
         numbers = f"{kind.number}, {user}, {kind.max_length}, {kind.precision}, {kind.scale}"
         rows.append(f"('{name}', {numbers}, 0, {int(kind.number == 240)}, 4, 1)")
-    columns = """name sysname, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint, scale tinyint,
-        is_user_defined bit, is_assembly_type bit, schema_id int, is_nullable bit"""
+    columns = """name sysname, system_type_id tinyint, user_type_id int, max_length smallint, precision tinyint,
+        scale tinyint, is_user_defined bit, is_assembly_type bit, schema_id int, is_nullable bit"""
     labels = [part.split()[0] for part in columns.split(", ")]
     listed = ", ".join(f"column{number} AS {label}" for number, label in enumerate(labels, 1))
-    sql = f"(SELECT {listed} FROM (VALUES {', '.join(rows)}))"  # noqa: S608 - constants of this module
+    sql = f"(SELECT {listed} FROM (VALUES {', '.join(rows)}))"
     return Found(sql, "sys", tuple(_column(part) for part in columns.replace("\n", " ").split(", ")))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import apsw
 
@@ -37,7 +38,7 @@ class Work:
         self._register()
 
     def _register(self) -> None:
-        functions: dict[str, tuple[Callable[..., object], int]] = {
+        functions: dict[str, tuple[Callable[..., Any], int]] = {
             "cdc_lsn": (self._lsn, 0),
             "cdc_seq": (self._next_row, 0),
             "cdc_pair": (self._same_row, 0),
@@ -207,5 +208,3 @@ def _mask(columns: int, *parts: int) -> bytes:
 def full_mask(columns: int) -> bytes:
     """Return the mask of an insert or delete: every bit of every column."""
     return ((1 << columns) - 1).to_bytes((columns + 7) // 8)
-
-

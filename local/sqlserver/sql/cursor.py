@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from local.sqlserver.errors import SqlError, syntax
-from local.sqlserver.sql.tokens import END, NAME, NUMBER, QUOTED, RESERVED, STRING, SYMBOL, VARIABLE, Token, tokenize
+from local.sqlserver.sql.tokens import END, NAME, NUMBER, QUOTED, RESERVED, STRING, VARIABLE, Token, tokenize
 from local.sqlserver.sql.tree import Name, Query
 from local.sqlserver.sqltypes import MAX, SqlType, declared
 
@@ -90,7 +90,9 @@ class Cursor:
         while self.accept("."):
             parts.append("" if self.at(".") else self.identifier())
         if len(parts) > 4:
-            raise SqlError(117, "The object name contains more than the maximum number of prefixes. The maximum is 3.", 15)
+            raise SqlError(
+                117, "The object name contains more than the maximum number of prefixes. The maximum is 3.", 15
+            )
         return Name(tuple(parts))
 
     def names(self) -> tuple[str, ...]:
@@ -144,5 +146,3 @@ class Cursor:
     def text_since(self, start: int) -> str:
         """Return the batch's text from an offset up to the next token."""
         return self.sql[start : self.token.at].strip()
-
-

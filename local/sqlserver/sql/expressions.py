@@ -86,7 +86,9 @@ class Expressions:
         """Translate a condition; SqlError 4145 for an expression that is none."""
         rule = self._conditions.get(type(node))
         if rule is None:
-            raise SqlError(4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15)
+            raise SqlError(
+                4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15
+            )
         return rule(node, scope)
 
     def as_type(self, node: tree.Expression, scope: Scope | None, kind: SqlType) -> str:
@@ -105,7 +107,9 @@ class Expressions:
         if value.kind is None:
             return value.sql
         if value.kind.name in _LARGE or value.kind.family is Family.VARIANT:
-            text = f"The {value.kind} data type cannot be compared or sorted, except when using IS NULL or LIKE operator."
+            text = (
+                f"The {value.kind} data type cannot be compared or sorted, except when using IS NULL or LIKE operator."
+            )
             raise SqlError(306, text)
         return value.sql + _COLLATIONS.get(value.kind.family, "")
 
@@ -122,11 +126,16 @@ class Expressions:
 
     def _column(self, node: tree.Column, scope: Scope | None) -> Typed:
         if len(node.name.parts) == 1 and scope is None:
-            text = f"The name \"{node.name}\" is not permitted in this context. Valid expressions are constants, variables."
+            text = (
+                f'The name "{node.name}" is not permitted in this context. Valid expressions are constants, variables.'
+            )
             raise SqlError(128, text, 15)
         field, place = resolve(scope, node.name)
         if place.grouped is not None and not self._aggregating and field.sql not in place.grouped:
-            text = f"Column '{node.name}' is invalid in the select list because it is not contained in either an aggregate function or the GROUP BY clause."
+            text = (
+                f"Column '{node.name}' is invalid in the select list because it is not "
+                "contained in either an aggregate function or the GROUP BY clause."
+            )
             raise SqlError(8120, text)
         return Typed(field.sql, field.kind)
 
@@ -176,7 +185,11 @@ class Expressions:
             return Typed("NULL", INT)
         kind = common(kinds[0], kinds[-1])
         rule = _ARITHMETIC.get(kind.family)
-        if rule is None or (kind.family in {Family.TEXT, Family.BINARY} and node.operator != "+") or kind.name in _LARGE:
+        if (
+            rule is None
+            or (kind.family in {Family.TEXT, Family.BINARY} and node.operator != "+")
+            or kind.name in _LARGE
+        ):
             raise SqlError(8117, f"Operand data type {kind.name} is invalid for {node.operator} operator.")
         return rule(self, node.operator, left, right)
 
@@ -197,7 +210,9 @@ class Expressions:
             if value.kind is not None:
                 kind = value.kind if kind is None else common(kind, value.kind)
         if kind is None:
-            raise SqlError(8133, "At least one of the result expressions must be an expression other than the NULL constant.")
+            raise SqlError(
+                8133, "At least one of the result expressions must be an expression other than the NULL constant."
+            )
         return kind
 
     def _scalar(self, node: tree.Scalar, scope: Scope | None) -> Typed:
@@ -211,14 +226,18 @@ class Expressions:
 
     def _negation(self, node: tree.Unary, scope: Scope | None) -> str:
         if node.operator != "NOT":
-            raise SqlError(4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15)
+            raise SqlError(
+                4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15
+            )
         return f"(NOT {self.condition(node.value, scope)})"
 
     def _comparison(self, node: tree.Binary, scope: Scope | None) -> str:
         if node.operator in {"AND", "OR"}:
             return f"({self.condition(node.left, scope)} {node.operator} {self.condition(node.right, scope)})"
         if node.operator not in _COMPARISONS:
-            raise SqlError(4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15)
+            raise SqlError(
+                4145, "An expression of non-boolean type specified in a context where a condition is expected.", 15
+            )
         return self.compared(node.operator, self.value(node.left, scope), self.value(node.right, scope))
 
     def compared(self, operator: str, left: Typed, right: Typed) -> str:
@@ -297,7 +316,9 @@ def _floats(expressions: Expressions, operator: str, left: Typed, right: Typed) 
 def _decimals(_expressions: Expressions, operator: str, left: Typed, right: Typed) -> Typed:
     if operator not in {"+", "-", "*", "/", "%"}:
         raise SqlError(402, f"The data types decimal and decimal are incompatible in the {operator} operator.")
-    kinds = [as_decimal(value.kind) if value.kind is not None else SqlType("decimal", 0, 1, 0) for value in (left, right)]
+    kinds = [
+        as_decimal(value.kind) if value.kind is not None else SqlType("decimal", 0, 1, 0) for value in (left, right)
+    ]
     if "money" in {left.kind and left.kind.name, right.kind and right.kind.name}:
         kind = declared("money")
     else:

@@ -36,8 +36,9 @@ AGGREGATES = frozenset({"COUNT", "COUNT_BIG", "SUM", "MIN", "MAX", "AVG", "STRIN
 _RANKINGS = frozenset({"ROW_NUMBER", "RANK", "DENSE_RANK"})
 _NEIGHBOURS = frozenset({"LAG", "LEAD", "FIRST_VALUE", "LAST_VALUE"})
 _PARTS = {
-    "YEAR": "year", "YY": "year", "YYYY": "year", "QUARTER": "quarter", "QQ": "quarter", "MONTH": "month", "MM": "month",
-    "DAY": "day", "DD": "day", "D": "day", "DAYOFYEAR": "dayofyear", "WEEKDAY": "weekday", "DW": "weekday",
+    "YEAR": "year", "YY": "year", "YYYY": "year", "QUARTER": "quarter", "QQ": "quarter",
+    "MONTH": "month", "MM": "month", "DAY": "day", "DD": "day", "D": "day", "DAYOFYEAR": "dayofyear",
+    "WEEKDAY": "weekday", "DW": "weekday",
     "WEEK": "week", "WK": "week", "HOUR": "hour", "HH": "hour", "MINUTE": "minute", "MI": "minute", "N": "minute",
     "SECOND": "second", "SS": "second", "S": "second", "MILLISECOND": "millisecond", "MS": "millisecond",
     "MICROSECOND": "microsecond", "MCS": "microsecond", "NANOSECOND": "nanosecond", "NS": "nanosecond",
@@ -52,7 +53,10 @@ def call_function(expressions: "Expressions", node: tree.Call, scope: Scope | No
     if len(node.name.parts) > 1:
         name = ".".join(part.upper() for part in node.name.parts)
         if name not in _SIGNATURES:
-            text = f'Cannot find either column "{node.name.parts[0]}" or the user-defined function or aggregate "{node.name}", or the name is ambiguous.'
+            text = (
+                f'Cannot find either column "{node.name.parts[0]}" or the user-defined '
+                f'function or aggregate "{node.name}", or the name is ambiguous.'
+            )
             raise SqlError(4121, text)
     if node.over is not None or name in _RANKINGS | _NEIGHBOURS:
         return _windowed(expressions, node, name, scope)
@@ -73,7 +77,7 @@ def call_function(expressions: "Expressions", node: tree.Call, scope: Scope | No
 
 def _expression(argument: tree.Expression | tree.Star) -> tree.Expression:
     if isinstance(argument, tree.Star):
-        raise syntax("*")
+        raise syntax(near="*")
     return argument
 
 
@@ -136,9 +140,9 @@ def _windowed(expressions: "Expressions", node: tree.Call, name: str, scope: Sco
         plain = _aggregate(expressions, tree.Call(node.name, node.arguments, node.distinct), name, scope)
         function, kind = plain.sql, plain.kind or INT
         if function.startswith(("int_div", "dec_")):
-            raise syntax("OVER")
+            raise syntax(near="OVER")
     else:
-        raise syntax("OVER")
+        raise syntax(near="OVER")
     keys = [expressions.sort_key(expressions.value(each, scope)) for each in node.over.partition]
     partition = f"PARTITION BY {', '.join(keys)}" if keys else ""
     return Typed(f"{function} OVER ({partition}{sort_list(expressions, node.over.order, scope)})", kind)
@@ -155,12 +159,14 @@ def _date_function(expressions: "Expressions", node: tree.Call, name: str, scope
     if name == "DATEADD":
         kind = values[1].kind if values[1].kind and values[1].kind.family in _TEMPORAL else DATETIME
         moment = expressions.fit(values[1], kind)
-        return Typed(f"date_add('{part}', {expressions.fit(values[0], INT)}, {moment}, '{kind.name}', {kind.scale})", kind)
+        return Typed(
+            f"date_add('{part}', {expressions.fit(values[0], INT)}, {moment}, '{kind.name}', {kind.scale})", kind
+        )
     points = [_as_offset(expressions, value) for value in values]
     if name == "DATEPART":
         return Typed(f"date_part('{part}', {points[0]})", INT)
     if name == "DATENAME":
-        raise syntax("DATENAME")
+        raise syntax(near="DATENAME")
     return Typed(f"date_diff('{part}', {points[0]}, {points[1]})", INT if name == "DATEDIFF" else BIGINT)
 
 
@@ -190,7 +196,9 @@ def clr_static(kind: SqlType, name: str, arguments: list[Typed]) -> Typed:
         x, y, srid = (argument.sql for argument in arguments)
         x, y = (y, x) if kind.name == "geography" else (x, y)
         return Typed(f"clr_point('{kind.name}', {x}, {y}, {srid})", kind)
-    raise SqlError(6506, f"Could not find method '{name}' for type '{kind.name}' in assembly 'Microsoft.SqlServer.Types'.")
+    raise SqlError(
+        6506, f"Could not find method '{name}' for type '{kind.name}' in assembly 'Microsoft.SqlServer.Types'."
+    )
 
 
 def clr_method(value: Typed, name: str, arguments: tuple[tree.Expression, ...]) -> Typed:
@@ -199,7 +207,10 @@ def clr_method(value: Typed, name: str, arguments: tuple[tree.Expression, ...]) 
         raise SqlError(258, f"Cannot call methods on {value.kind}.", 15)
     lowered = name.lower()
     if arguments or lowered not in {"tostring", "stastext", "stasbinary"} or lowered == "stasbinary":
-        raise SqlError(6506, f"Could not find method '{name}' for type '{value.kind.name}' in assembly 'Microsoft.SqlServer.Types'.")
+        raise SqlError(
+            6506,
+            f"Could not find method '{name}' for type '{value.kind.name}' in assembly 'Microsoft.SqlServer.Types'.",
+        )
     kind = nvarchar(4000) if value.kind.name == "hierarchyid" else nvarchar(MAX)
     return Typed(converted(value.sql, value.kind, kind), kind)
 
@@ -220,7 +231,7 @@ def _like_first(sql: str, *others: SqlType) -> Rule:
     def rule(expressions: "Expressions", values: list[Typed]) -> Typed:
         first = values[0].kind or nvarchar(1)
         if first.family is Family.BINARY and sql.startswith("sub"):
-            kind = SqlType("varbinary", first.length if first.length else MAX)
+            kind = SqlType("varbinary", first.length or MAX)
         elif first.family is Family.TEXT:
             kind = SqlType("nvarchar" if first.name in WIDE else "varchar", first.length or MAX)
         else:
@@ -265,7 +276,9 @@ def _concat(expressions: "Expressions", values: list[Typed]) -> Typed:
     wide = any(value.kind is not None and value.kind.name in WIDE for value in values)
     long = any(value.kind is not None and value.kind.length == MAX for value in values)
     kind = SqlType("nvarchar" if wide else "varchar", MAX if long else 4000 if wide else 8000)
-    return Typed(" || ".join(f"ifnull({expressions.fit(value, kind, cast=True)}, '')" for value in values).join("()"), kind)
+    return Typed(
+        " || ".join(f"ifnull({expressions.fit(value, kind, cast=True)}, '')" for value in values).join("()"), kind
+    )
 
 
 def _same_number(sql: str) -> Rule:

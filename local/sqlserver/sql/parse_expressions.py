@@ -3,17 +3,15 @@
 https://learn.microsoft.com/sql/t-sql/language-elements/expressions-transact-sql
 """
 
+from collections.abc import Callable
+
 from local.sqlserver.errors import SqlError
 from local.sqlserver.sql import tree
 from local.sqlserver.sql.cursor import Cursor
-from local.sqlserver.sql.tokens import BINARY, NAME, NUMBER, RESERVED, STRING, SYMBOL, VARIABLE, Token
+from local.sqlserver.sql.tokens import BINARY, NAME, NUMBER, STRING, SYMBOL, VARIABLE, Token
 from local.sqlserver.sqltypes import FLOAT, INT, MAX, SqlType, nvarchar, varbinary
 
 _COMPARISONS = {"=": "=", "<>": "<>", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!<": ">=", "!>": "<="}
-_CASTS = {"CAST": False, "TRY_CAST": True}
-_CONVERTS = {"CONVERT": False, "TRY_CONVERT": True}
-_KEYWORD_FUNCTIONS = frozenset({"COALESCE", "NULLIF", "LEFT", "RIGHT"})
-_NILADIC = frozenset({"CURRENT_TIMESTAMP", "CURRENT_USER", "SESSION_USER", "SYSTEM_USER", "USER"})
 
 
 def parse_expression(cursor: Cursor) -> tree.Expression:
@@ -139,28 +137,34 @@ def _primary(cursor: Cursor) -> tree.Expression:
 
 def _grouped(cursor: Cursor) -> tree.Expression:
     value: tree.Expression
-    value = tree.Scalar(cursor.subquery(cursor)) if cursor.token.word in {"SELECT", "WITH"} else parse_expression(cursor)
+    value = (
+        tree.Scalar(cursor.subquery(cursor)) if cursor.token.word in {"SELECT", "WITH"} else parse_expression(cursor)
+    )
     cursor.expect(")")
     return value
 
 
 def _special(cursor: Cursor, word: str) -> tree.Expression | None:
-    if word == "NULL":
-        cursor.advance()
-        return tree.Literal(None, None)
-    if word == "CASE":
-        return _case(cursor)
-    if word in _NILADIC:
-        return tree.Call(tree.Name((cursor.advance().word,)), ())
+    rule = _SPECIAL.get(word)
+    if rule is not None:
+        return rule(cursor)
     if cursor.ahead().word != "(":
         return None
-    if word in _CASTS:
-        return _cast(cursor)
-    if word in _CONVERTS:
-        return _convert(cursor)
-    if word in _KEYWORD_FUNCTIONS:
-        return tree.Call(tree.Name((cursor.advance().word,)), _arguments(cursor))
-    return None
+    rule = _SPECIAL_FUNCTIONS.get(word)
+    return None if rule is None else rule(cursor)
+
+
+def _null(cursor: Cursor) -> tree.Expression:
+    cursor.advance()
+    return tree.Literal(None, None)
+
+
+def _niladic(cursor: Cursor) -> tree.Expression:
+    return tree.Call(tree.Name((cursor.advance().word,)), ())
+
+
+def _keyword_function(cursor: Cursor) -> tree.Expression:
+    return tree.Call(tree.Name((cursor.advance().word,)), _arguments(cursor))
 
 
 def _case(cursor: Cursor) -> tree.Expression:
@@ -179,7 +183,7 @@ def _case(cursor: Cursor) -> tree.Expression:
 
 
 def _cast(cursor: Cursor) -> tree.Expression:
-    attempt = _CASTS[cursor.advance().word]
+    attempt = cursor.advance().word == "TRY_CAST"
     cursor.expect("(")
     value = parse_expression(cursor)
     cursor.expect("AS")
@@ -189,7 +193,7 @@ def _cast(cursor: Cursor) -> tree.Expression:
 
 
 def _convert(cursor: Cursor) -> tree.Expression:
-    attempt = _CONVERTS[cursor.advance().word]
+    attempt = cursor.advance().word == "TRY_CONVERT"
     cursor.expect("(")
     kind = cursor.type(cast=True)
     cursor.expect(",")
@@ -203,8 +207,8 @@ def _named(cursor: Cursor) -> tree.Expression:
     if cursor.is_name() and cursor.ahead().word == "::":
         kind = cursor.type()
         cursor.expect("::")
-        name = cursor.identifier()
-        return tree.Method(kind, name, _arguments(cursor))
+        method = cursor.identifier()
+        return tree.Method(kind, method, _arguments(cursor))
     name = cursor.name()
     if not cursor.at("("):
         return tree.Column(name)
@@ -214,11 +218,11 @@ def _named(cursor: Cursor) -> tree.Expression:
 def _call(cursor: Cursor, name: tree.Name) -> tree.Expression:
     cursor.expect("(")
     distinct = cursor.accept("DISTINCT")
-    arguments: tuple[tree.Expression | tree.Star, ...]
+    arguments: tuple[tree.Expression | tree.Star, ...] = ()
     if cursor.accept("*"):
         arguments = (tree.Star(None),)
-    else:
-        arguments = () if cursor.at(")") else _list(cursor)
+    elif not cursor.at(")"):
+        arguments = _list(cursor)
     cursor.expect(")")
     within: tuple[tree.Order, ...] = ()
     if cursor.accept("WITHIN", "GROUP"):
@@ -275,6 +279,22 @@ def _string(token: Token) -> tree.Literal:
     return tree.Literal(SqlType("varchar", len(value) if 0 < len(value) <= 8000 else (MAX if value else 1)), value)
 
 
-def is_reserved(token: Token) -> bool:
-    """Whether a token is a bare reserved word."""
-    return token.kind == NAME and token.word in RESERVED
+_SPECIAL: dict[str, Callable[[Cursor], tree.Expression]] = {
+    "NULL": _null,
+    "CASE": _case,
+    "CURRENT_TIMESTAMP": _niladic,
+    "CURRENT_USER": _niladic,
+    "SESSION_USER": _niladic,
+    "SYSTEM_USER": _niladic,
+    "USER": _niladic,
+}
+_SPECIAL_FUNCTIONS: dict[str, Callable[[Cursor], tree.Expression]] = {
+    "CAST": _cast,
+    "TRY_CAST": _cast,
+    "CONVERT": _convert,
+    "TRY_CONVERT": _convert,
+    "COALESCE": _keyword_function,
+    "NULLIF": _keyword_function,
+    "LEFT": _keyword_function,
+    "RIGHT": _keyword_function,
+}

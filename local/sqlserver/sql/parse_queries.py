@@ -12,10 +12,14 @@ from local.sqlserver.sqltypes import INT
 
 # What these hints promise about locks and plans holds here anyway, or does not matter to the result.
 _TABLE_HINTS = frozenset(
-    """NOLOCK READUNCOMMITTED READCOMMITTED READCOMMITTEDLOCK REPEATABLEREAD READPAST UPDLOCK XLOCK HOLDLOCK SERIALIZABLE
-    ROWLOCK PAGLOCK TABLOCK TABLOCKX NOWAIT SNAPSHOT FORCESEEK FORCESCAN""".split()
+    """
+    NOLOCK READUNCOMMITTED READCOMMITTED READCOMMITTEDLOCK REPEATABLEREAD READPAST UPDLOCK XLOCK HOLDLOCK
+    SERIALIZABLE ROWLOCK PAGLOCK TABLOCK TABLOCKX NOWAIT SNAPSHOT FORCESEEK FORCESCAN
+    """.split()  # noqa: SIM905 - a list of words reads as one
 )
-_QUERY_HINTS = frozenset({"RECOMPILE", "MAXRECURSION", "MAXDOP", "FAST", "FORCE", "ORDER", "KEEPFIXED", "PLAN", "LOOP", "JOIN"})
+_QUERY_HINTS = frozenset(
+    {"RECOMPILE", "MAXRECURSION", "MAXDOP", "FAST", "FORCE", "ORDER", "KEEPFIXED", "PLAN", "LOOP", "JOIN"}
+)
 _FUNCTION_SOURCES = frozenset({"GENERATE_SERIES"})
 
 
@@ -161,11 +165,10 @@ def _item(cursor: Cursor) -> tree.Item:
     if star is not None:
         return tree.Item(star)
     value = parse_expression(cursor)
-    if cursor.accept("AS"):
-        return tree.Item(value, cursor.string() if cursor.token.kind == STRING else cursor.identifier())
+    named = cursor.accept("AS")
     if cursor.token.kind == STRING:
         return tree.Item(value, cursor.string())
-    return tree.Item(value, cursor.identifier() if cursor.is_name() else None)
+    return tree.Item(value, cursor.identifier() if named or cursor.is_name() else None)
 
 
 def _qualified_star(cursor: Cursor) -> tree.Star | None:

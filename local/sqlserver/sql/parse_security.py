@@ -3,13 +3,13 @@
 https://learn.microsoft.com/sql/t-sql/statements/grant-transact-sql
 """
 
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.cursor import Cursor
 
 _PERMISSIONS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE", "CONTROL", "REFERENCES", "ALTER"})
 
 
-def parse_principal(cursor: Cursor, what: str) -> tree.Principal:
+def parse_principal(cursor: Cursor, what: str) -> commands.Principal:
     """Take the rest of CREATE LOGIN, USER or ROLE."""
     name = cursor.identifier()
     if what == "LOGIN":
@@ -19,16 +19,16 @@ def parse_principal(cursor: Cursor, what: str) -> tree.Principal:
             cursor.identifier()
             cursor.expect("=")
             cursor.advance()
-        return tree.Principal(what, name, password)
+        return commands.Principal(what, name, password)
     if what == "ROLE":
-        return tree.Principal(what, name)
+        return commands.Principal(what, name)
     if cursor.accept("WITHOUT", "LOGIN"):
-        return tree.Principal(what, name, "")
+        return commands.Principal(what, name, "")
     login = cursor.identifier() if cursor.accept("FOR", "LOGIN") or cursor.accept("FROM", "LOGIN") else name
-    return tree.Principal(what, name, login)
+    return commands.Principal(what, name, login)
 
 
-def parse_membership(cursor: Cursor) -> tree.Membership:
+def parse_membership(cursor: Cursor) -> commands.Membership:
     """Take the rest of ALTER ROLE."""
     role = cursor.identifier()
     if cursor.accept("ADD"):
@@ -37,10 +37,10 @@ def parse_membership(cursor: Cursor) -> tree.Membership:
         cursor.expect("DROP")
         add = False
     cursor.expect("MEMBER")
-    return tree.Membership(role, cursor.identifier(), add)
+    return commands.Membership(role, cursor.identifier(), add)
 
 
-def parse_grant(cursor: Cursor) -> tree.Grant:
+def parse_grant(cursor: Cursor) -> commands.Grant:
     """Take GRANT, DENY or REVOKE."""
     action = cursor.advance().word
     permissions = [_permission(cursor)]
@@ -54,7 +54,7 @@ def parse_grant(cursor: Cursor) -> tree.Grant:
             raise cursor.fail()
         cursor.expect("FROM")
     principal = "public" if cursor.accept("PUBLIC") else cursor.identifier()
-    return tree.Grant(action, tuple(permissions), kind, target, principal)
+    return commands.Grant(action, tuple(permissions), kind, target, principal)
 
 
 def _permission(cursor: Cursor) -> str:

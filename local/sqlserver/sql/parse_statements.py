@@ -3,9 +3,10 @@
 https://learn.microsoft.com/sql/t-sql/statements/statements
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_expressions import parse_expression
 from local.sqlserver.sql.parse_queries import (
@@ -24,21 +25,23 @@ from local.sqlserver.sqltypes import INT, SqlType, nvarchar
 
 _ASSIGNMENTS = {"+=": "+", "-=": "-", "*=": "*", "/=": "/"}
 _SET_OPTIONS = frozenset(
-    """NOCOUNT XACT_ABORT ANSI_NULLS ANSI_PADDING ANSI_WARNINGS ANSI_NULL_DFLT_ON ANSI_DEFAULTS ARITHABORT QUOTED_IDENTIFIER
-    CONCAT_NULL_YIELDS_NULL CURSOR_CLOSE_ON_COMMIT IMPLICIT_TRANSACTIONS NUMERIC_ROUNDABORT LOCK_TIMEOUT TEXTSIZE
-    DEADLOCK_PRIORITY ROWCOUNT LANGUAGE DATEFORMAT DATEFIRST""".split()
+    """
+    NOCOUNT XACT_ABORT ANSI_NULLS ANSI_PADDING ANSI_WARNINGS ANSI_NULL_DFLT_ON ANSI_DEFAULTS ARITHABORT
+    QUOTED_IDENTIFIER CONCAT_NULL_YIELDS_NULL CURSOR_CLOSE_ON_COMMIT IMPLICIT_TRANSACTIONS NUMERIC_ROUNDABORT
+    LOCK_TIMEOUT TEXTSIZE DEADLOCK_PRIORITY ROWCOUNT LANGUAGE DATEFORMAT DATEFIRST
+    """.split()  # noqa: SIM905 - a list of words reads as one
 )
 
 
 @lru_cache(maxsize=4096)
-def parse_batch(sql: str) -> tuple[tree.Statement, ...]:
+def parse_batch(sql: str) -> tuple[commands.Statement, ...]:
     """Parse a batch.
 
     Raises:
         SqlError: 102 or 156 for what this server does not know.
     """
     cursor = Cursor(sql, parse_query)
-    statements = []
+    statements: list[commands.Statement] = []
     while True:
         while cursor.accept(";"):
             pass
@@ -64,10 +67,10 @@ def parse_declarations(text: str) -> tuple[tuple[str, SqlType, bool], ...]:
 
 
 def _is_bare_procedure(cursor: Cursor) -> bool:
-    return cursor.is_name() and cursor.token.word not in {"THROW"}
+    return cursor.is_name() and cursor.token.word != "THROW"
 
 
-def parse_statement(cursor: Cursor) -> tree.Statement:
+def parse_statement(cursor: Cursor) -> commands.Statement:
     """Take one statement."""
     word = cursor.token.word
     if word in {"SELECT", "WITH"} or word == "(":
@@ -78,7 +81,7 @@ def parse_statement(cursor: Cursor) -> tree.Statement:
     return rule(cursor)
 
 
-def _query_or_change(cursor: Cursor) -> tree.Statement:
+def _query_or_change(cursor: Cursor) -> commands.Statement:
     if not cursor.at("WITH"):
         return parse_query(cursor)
     common = parse_common(cursor)
@@ -92,7 +95,7 @@ def _query_or_change(cursor: Cursor) -> tree.Statement:
     return tree.Query(query.body, common, query.order, query.offset, query.fetch)
 
 
-def _insert(cursor: Cursor) -> tree.Insert:
+def _insert(cursor: Cursor) -> commands.Insert:
     cursor.expect("INSERT")
     cursor.accept("INTO")
     table = cursor.name()
@@ -100,7 +103,7 @@ def _insert(cursor: Cursor) -> tree.Insert:
         cursor.names()
     columns = cursor.names() if cursor.at("(") and cursor.ahead().word != "SELECT" else ()
     output = parse_items(cursor) if cursor.accept("OUTPUT") else ()
-    rows: tree.Values | tree.Query | tree.Procedure | None
+    rows: tree.Values | tree.Query | commands.Procedure | None
     if cursor.accept("DEFAULT", "VALUES"):
         rows = None
     elif cursor.at("VALUES"):
@@ -109,10 +112,10 @@ def _insert(cursor: Cursor) -> tree.Insert:
         raise cursor.fail()
     else:
         rows = parse_query(cursor)
-    return tree.Insert(table, columns, rows, output)
+    return commands.Insert(table, columns, rows, output)
 
 
-def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> tree.Update:
+def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Update:
     cursor.expect("UPDATE")
     top = parse_top(cursor)
     table = cursor.name()
@@ -124,7 +127,7 @@ def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> tree.Update
     source = parse_sources(cursor) if cursor.accept("FROM") else None
     where = parse_expression(cursor) if cursor.accept("WHERE") else None
     parse_options(cursor)
-    return tree.Update(table, tuple(changes), where, source, top, output, common)
+    return commands.Update(table, tuple(changes), where, source, top, output, common)
 
 
 def _change(cursor: Cursor) -> tuple[str, tree.Expression | None]:
@@ -137,7 +140,7 @@ def _change(cursor: Cursor) -> tuple[str, tree.Expression | None]:
     return column, None if cursor.accept("DEFAULT") else parse_expression(cursor)
 
 
-def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> tree.Delete:
+def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Delete:
     cursor.expect("DELETE")
     top = parse_top(cursor)
     cursor.accept("FROM")
@@ -146,10 +149,10 @@ def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> tree.Delete
     source = parse_sources(cursor) if cursor.accept("FROM") else None
     where = parse_expression(cursor) if cursor.accept("WHERE") else None
     parse_options(cursor)
-    return tree.Delete(table, where, source, top, output, common)
+    return commands.Delete(table, where, source, top, output, common)
 
 
-def _declare(cursor: Cursor) -> tree.Declare:
+def _declare(cursor: Cursor) -> commands.Declare:
     cursor.expect("DECLARE")
     found = []
     while True:
@@ -157,12 +160,12 @@ def _declare(cursor: Cursor) -> tree.Declare:
         cursor.accept("AS")
         kind = cursor.type()
         value = parse_expression(cursor) if cursor.accept("=") else None
-        found.append(tree.Declared(name, kind, value))
+        found.append(commands.Declared(name, kind, value))
         if not cursor.accept(","):
-            return tree.Declare(tuple(found))
+            return commands.Declare(tuple(found))
 
 
-def _set(cursor: Cursor) -> tree.Statement:
+def _set(cursor: Cursor) -> commands.Statement:
     cursor.expect("SET")
     if cursor.token.kind == VARIABLE:
         return _set_variable(cursor)
@@ -172,17 +175,17 @@ def _set(cursor: Cursor) -> tree.Statement:
             words.append(cursor.advance().word)
         if " ".join(words) not in {"READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT"}:
             raise cursor.fail()
-        return tree.Option(("ISOLATION", *words))
+        return commands.Option(("ISOLATION", *words))
     if cursor.accept("IDENTITY_INSERT"):
         table = cursor.name()
-        return tree.Option(("IDENTITY_INSERT", _on_off(cursor)), table)
+        return commands.Option(("IDENTITY_INSERT", _on_off(cursor)), table)
     if cursor.token.word not in _SET_OPTIONS:
         raise cursor.fail()
     words = [cursor.advance().word]
     while cursor.accept(","):
         words.append(cursor.advance().word)
     value = cursor.accept_any("ON", "OFF") or ("-" if cursor.accept("-") else "") + cursor.advance().text
-    return tree.Option((*words, value.upper()))
+    return commands.Option((*words, value.upper()))
 
 
 def _on_off(cursor: Cursor) -> str:
@@ -192,22 +195,22 @@ def _on_off(cursor: Cursor) -> str:
     return word
 
 
-def _set_variable(cursor: Cursor) -> tree.Statement:
+def _set_variable(cursor: Cursor) -> commands.Statement:
     name = cursor.variable()
     operator = cursor.accept_any(*_ASSIGNMENTS)
     if operator is not None:
-        return tree.Assign(name, tree.Binary(_ASSIGNMENTS[operator], tree.Variable(name), parse_expression(cursor)))
+        return commands.Assign(name, tree.Binary(_ASSIGNMENTS[operator], tree.Variable(name), parse_expression(cursor)))
     cursor.expect("=")
-    return tree.Assign(name, parse_expression(cursor))
+    return commands.Assign(name, parse_expression(cursor))
 
 
-def _execute(cursor: Cursor) -> tree.Procedure:
+def _execute(cursor: Cursor) -> commands.Procedure:
     if cursor.accept_any("EXEC", "EXECUTE") is None or cursor.at("("):
         raise cursor.fail()
     return _procedure(cursor)
 
 
-def _procedure(cursor: Cursor) -> tree.Procedure:
+def _procedure(cursor: Cursor) -> commands.Procedure:
     status = None
     if cursor.token.kind == VARIABLE:
         status = cursor.variable()
@@ -218,15 +221,19 @@ def _procedure(cursor: Cursor) -> tree.Procedure:
         arguments.append(_argument(cursor))
         if not cursor.accept(","):
             break
-    return tree.Procedure(name, tuple(arguments), status)
+    return commands.Procedure(name, tuple(arguments), status)
 
 
 def _starts_argument(cursor: Cursor) -> bool:
     token = cursor.token
-    return token.kind in {STRING, "number", "binary", "quoted"} or token.word in {"NULL", "-", "DEFAULT"} or cursor.is_name()
+    return (
+        token.kind in {STRING, "number", "binary", "quoted"}
+        or token.word in {"NULL", "-", "DEFAULT"}
+        or cursor.is_name()
+    )
 
 
-def _argument(cursor: Cursor) -> tree.Argument:
+def _argument(cursor: Cursor) -> commands.Argument:
     name = None
     if cursor.token.kind == VARIABLE and cursor.ahead().word == "=":
         name = cursor.variable()
@@ -239,73 +246,73 @@ def _argument(cursor: Cursor) -> tree.Argument:
         value = tree.Literal(nvarchar(len(word)), word)
     else:
         value = parse_expression(cursor)
-    return tree.Argument(name, value, cursor.accept_any("OUTPUT", "OUT") is not None)
+    return commands.Argument(name, value, cursor.accept_any("OUTPUT", "OUT") is not None)
 
 
-def _begin(cursor: Cursor) -> tree.Statement:
+def _begin(cursor: Cursor) -> commands.Statement:
     cursor.expect("BEGIN")
     if cursor.accept_any("TRAN", "TRANSACTION") is not None:
-        return tree.Transaction("BEGIN", _transaction_name(cursor))
+        return commands.Transaction("BEGIN", _transaction_name(cursor))
     statements = []
     while not cursor.accept("END"):
         if cursor.accept(";"):
             continue
         statements.append(parse_statement(cursor))
-    return tree.Block(tuple(statements))
+    return commands.Block(tuple(statements))
 
 
 def _transaction_name(cursor: Cursor) -> str | None:
     return cursor.identifier() if cursor.is_name() else None
 
 
-def _finish(cursor: Cursor) -> tree.Statement:
+def _finish(cursor: Cursor) -> commands.Statement:
     action = cursor.advance().word
     if cursor.accept_any("TRAN", "TRANSACTION", "WORK") is None:
-        return tree.Transaction(action)
-    return tree.Transaction(action, _transaction_name(cursor))
+        return commands.Transaction(action)
+    return commands.Transaction(action, _transaction_name(cursor))
 
 
-def _save(cursor: Cursor) -> tree.Statement:
+def _save(cursor: Cursor) -> commands.Statement:
     cursor.expect("SAVE")
     if cursor.accept_any("TRAN", "TRANSACTION") is None:
         raise cursor.fail()
-    return tree.Transaction("SAVE", cursor.identifier())
+    return commands.Transaction("SAVE", cursor.identifier())
 
 
-def _if(cursor: Cursor) -> tree.If:
+def _if(cursor: Cursor) -> commands.If:
     cursor.expect("IF")
     condition = parse_expression(cursor)
     then = parse_statement(cursor)
     while cursor.at(";") and cursor.ahead().word == "ELSE":
         cursor.advance()
-    return tree.If(condition, then, parse_statement(cursor) if cursor.accept("ELSE") else None)
+    return commands.If(condition, then, parse_statement(cursor) if cursor.accept("ELSE") else None)
 
 
-def _while(cursor: Cursor) -> tree.While:
+def _while(cursor: Cursor) -> commands.While:
     cursor.expect("WHILE")
     condition = parse_expression(cursor)
-    return tree.While(condition, parse_statement(cursor))
+    return commands.While(condition, parse_statement(cursor))
 
 
-def _jump(cursor: Cursor) -> tree.Jump:
-    return tree.Jump(cursor.advance().word)
+def _jump(cursor: Cursor) -> commands.Jump:
+    return commands.Jump(cursor.advance().word)
 
 
-def _print(cursor: Cursor) -> tree.Print:
+def _print(cursor: Cursor) -> commands.Print:
     cursor.expect("PRINT")
-    return tree.Print(parse_expression(cursor))
+    return commands.Print(parse_expression(cursor))
 
 
-def _throw(cursor: Cursor) -> tree.Throw:
+def _throw(cursor: Cursor) -> commands.Throw:
     cursor.expect("THROW")
     number = parse_expression(cursor)
     cursor.expect(",")
     message = parse_expression(cursor)
     cursor.expect(",")
-    return tree.Throw(number, message, None, parse_expression(cursor))
+    return commands.Throw(number, message, None, parse_expression(cursor))
 
 
-def _raiserror(cursor: Cursor) -> tree.Throw:
+def _raiserror(cursor: Cursor) -> commands.Throw:
     cursor.expect("RAISERROR", "(")
     message = parse_expression(cursor)
     cursor.expect(",")
@@ -313,20 +320,20 @@ def _raiserror(cursor: Cursor) -> tree.Throw:
     cursor.expect(",")
     state = parse_expression(cursor)
     cursor.expect(")")
-    return tree.Throw(tree.Literal(INT, 50000), message, severity, state)
+    return commands.Throw(tree.Literal(INT, 50000), message, severity, state)
 
 
-def _use(cursor: Cursor) -> tree.Use:
+def _use(cursor: Cursor) -> commands.Use:
     cursor.expect("USE")
-    return tree.Use(cursor.identifier())
+    return commands.Use(cursor.identifier())
 
 
-def _truncate(cursor: Cursor) -> tree.Truncate:
+def _truncate(cursor: Cursor) -> commands.Truncate:
     cursor.expect("TRUNCATE", "TABLE")
-    return tree.Truncate(cursor.name())
+    return commands.Truncate(cursor.name())
 
 
-_RULES = {
+_RULES: dict[str, Callable[[Cursor], commands.Statement]] = {
     "INSERT": _insert,
     "UPDATE": _update,
     "DELETE": _delete,

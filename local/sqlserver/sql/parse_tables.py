@@ -5,14 +5,14 @@ https://learn.microsoft.com/sql/t-sql/statements/create-table-transact-sql
 
 from dataclasses import replace
 
-from local.sqlserver.sql import tree
+from local.sqlserver.sql import commands
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_expressions import parse_expression
 from local.sqlserver.sql.parse_security import parse_membership, parse_principal
 from local.sqlserver.sqltypes import SqlType
 
 
-def parse_create(cursor: Cursor) -> tree.Statement:
+def parse_create(cursor: Cursor) -> commands.Statement:
     """Take CREATE TABLE, INDEX, SCHEMA, DATABASE, LOGIN, USER or ROLE."""
     cursor.expect("CREATE")
     if (word := cursor.accept_any("LOGIN", "USER", "ROLE")) is not None:
@@ -20,16 +20,16 @@ def parse_create(cursor: Cursor) -> tree.Statement:
     if cursor.accept("TABLE"):
         return _table(cursor)
     if (word := cursor.accept_any("SCHEMA", "DATABASE")) is not None:
-        return tree.Create(word, cursor.identifier())
+        return commands.Create(word, cursor.identifier())
     unique = cursor.accept("UNIQUE")
     clustered = cursor.accept_any("CLUSTERED", "NONCLUSTERED") == "CLUSTERED"
     cursor.expect("INDEX")
     name = cursor.identifier()
     cursor.expect("ON")
-    return tree.CreateIndex(name, cursor.name(), _key(cursor), unique, clustered)
+    return commands.CreateIndex(name, cursor.name(), _key(cursor), unique, clustered)
 
 
-def _table(cursor: Cursor) -> tree.CreateTable:
+def _table(cursor: Cursor) -> commands.CreateTable:
     name = cursor.name()
     cursor.expect("(")
     columns, constraints = [], []
@@ -45,24 +45,24 @@ def _table(cursor: Cursor) -> tree.CreateTable:
     cursor.expect(")")
     if cursor.accept("ON") or cursor.accept("TEXTIMAGE_ON"):
         cursor.identifier()
-    return tree.CreateTable(name, tuple(columns), tuple(constraints))
+    return commands.CreateTable(name, tuple(columns), tuple(constraints))
 
 
 def _is_constraint(cursor: Cursor) -> bool:
     return cursor.token.word in {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
 
 
-def _constraint(cursor: Cursor) -> tree.Constraint:
+def _constraint(cursor: Cursor) -> commands.Constraint:
     name = cursor.identifier() if cursor.accept("CONSTRAINT") else None
     word = cursor.accept_any("PRIMARY", "UNIQUE", "CHECK")
     if word is None:
         raise cursor.fail()
     if word == "CHECK":
-        return tree.Constraint(word, name, check=_parenthesised(cursor))
+        return commands.Constraint(word, name, check=_parenthesised(cursor))
     if word == "PRIMARY":
         cursor.expect("KEY")
     clustered = _clustered(cursor)
-    return tree.Constraint(word, name, _key(cursor), clustered=clustered)
+    return commands.Constraint(word, name, _key(cursor), clustered=clustered)
 
 
 def _clustered(cursor: Cursor) -> bool | None:
@@ -95,24 +95,23 @@ def _expression_text(cursor: Cursor) -> str:
     return cursor.text_since(start)
 
 
-def _column(cursor: Cursor) -> tree.ColumnDefinition:
+def _column(cursor: Cursor) -> commands.ColumnDefinition:
     name = cursor.identifier()
     if cursor.accept("AS"):
         computed = _expression_text(cursor)
         cursor.accept("PERSISTED")
-        return tree.ColumnDefinition(name, None, computed=computed)
+        return commands.ColumnDefinition(name, None, computed=computed)
     # A column called timestamp of type timestamp may leave its name out of the type.
     if name.lower() == "timestamp" and cursor.token.word in {",", ")", "NOT", "NULL"}:
-        column = tree.ColumnDefinition(name, SqlType("timestamp"))
+        column = commands.ColumnDefinition(name, SqlType("timestamp"))
     else:
-        column = tree.ColumnDefinition(name, cursor.type())
+        column = commands.ColumnDefinition(name, cursor.type())
     while (changed := _column_option(cursor, column)) is not None:
         column = changed
     return column
 
 
-
-def _column_option(cursor: Cursor, column: tree.ColumnDefinition) -> tree.ColumnDefinition | None:
+def _column_option(cursor: Cursor, column: commands.ColumnDefinition) -> commands.ColumnDefinition | None:
     if cursor.accept("CONSTRAINT"):
         cursor.identifier()
     if cursor.accept("NOT", "NULL"):
@@ -130,7 +129,7 @@ def _column_option(cursor: Cursor, column: tree.ColumnDefinition) -> tree.Column
     return _column_rule(cursor, column)
 
 
-def _column_rule(cursor: Cursor, column: tree.ColumnDefinition) -> tree.ColumnDefinition | None:
+def _column_rule(cursor: Cursor, column: commands.ColumnDefinition) -> commands.ColumnDefinition | None:
     if cursor.accept("DEFAULT"):
         return replace(column, default=_expression_text(cursor))
     if cursor.accept("CHECK"):
@@ -153,7 +152,7 @@ def _identity(cursor: Cursor) -> tuple[int, int]:
     return seed, step
 
 
-def parse_alter(cursor: Cursor) -> tree.Statement:
+def parse_alter(cursor: Cursor) -> commands.Statement:
     """Take ALTER TABLE … ADD, DROP COLUMN or ALTER COLUMN, or ALTER ROLE."""
     start = cursor.token.at
     cursor.expect("ALTER")
@@ -172,18 +171,18 @@ def parse_alter(cursor: Cursor) -> tree.Statement:
                 columns.append(_column(cursor))
             if not cursor.accept(","):
                 break
-        return tree.AlterTable(name, "ADD", tuple(columns), tuple(constraints), text=cursor.text_since(start))
+        return commands.AlterTable(name, "ADD", tuple(columns), tuple(constraints), text=cursor.text_since(start))
     if cursor.accept("DROP", "COLUMN"):
         names = [cursor.identifier()]
         while cursor.accept(","):
             names.append(cursor.identifier())
-        return tree.AlterTable(name, "DROP COLUMN", names=tuple(names), text=cursor.text_since(start))
+        return commands.AlterTable(name, "DROP COLUMN", names=tuple(names), text=cursor.text_since(start))
     cursor.expect("ALTER", "COLUMN")
     column = _column(cursor)
-    return tree.AlterTable(name, "ALTER COLUMN", (column,), text=cursor.text_since(start))
+    return commands.AlterTable(name, "ALTER COLUMN", (column,), text=cursor.text_since(start))
 
 
-def parse_drop(cursor: Cursor) -> tree.Drop:
+def parse_drop(cursor: Cursor) -> commands.Drop:
     """Take DROP TABLE, SCHEMA, DATABASE, INDEX, LOGIN, USER or ROLE."""
     cursor.expect("DROP")
     what = cursor.accept_any("TABLE", "SCHEMA", "DATABASE", "INDEX", "LOGIN", "USER", "ROLE")
@@ -197,4 +196,4 @@ def parse_drop(cursor: Cursor) -> tree.Drop:
     if what == "INDEX":
         cursor.expect("ON")
         on = cursor.name()
-    return tree.Drop(what, tuple(names), if_exists, on)
+    return commands.Drop(what, tuple(names), if_exists, on)

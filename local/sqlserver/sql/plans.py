@@ -1,15 +1,17 @@
 """Plans: what a SELECT, INSERT, UPDATE or DELETE runs in SQLite."""
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from local.sqlserver.engine.catalog import Table, TableColumn, quote
 from local.sqlserver.errors import SqlError, unknown_column
-from local.sqlserver.sql import tree
-from local.sqlserver.sql.parse_queries import parse_query
+from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_expressions import parse_expression
+from local.sqlserver.sql.parse_queries import parse_query
 from local.sqlserver.sql.queries import Queries
 from local.sqlserver.sql.scope import Binding, Field, Names, Relation, Scope, Typed
 from local.sqlserver.sqltypes import BIGINT, SqlType
@@ -46,7 +48,7 @@ class Targets(Names, Protocol):
 
 
 def plan_statement(
-    node: tree.Query | tree.Insert | tree.Update | tree.Delete,
+    node: tree.Query | commands.Insert | commands.Update | commands.Delete,
     targets: Targets,
     variables: Mapping[str, SqlType | None],
 ) -> Plan:
@@ -54,9 +56,9 @@ def plan_statement(
     planner = _Planner(targets, Binding(variables))
     if isinstance(node, tree.Query):
         return planner.query(node)
-    if isinstance(node, tree.Insert):
+    if isinstance(node, commands.Insert):
         return planner.insert(node)
-    if isinstance(node, tree.Update):
+    if isinstance(node, commands.Update):
         return planner.update(node)
     return planner.delete(node)
 
@@ -84,7 +86,10 @@ class _Planner:
         assigns: tuple[str, ...] = ()
         if isinstance(node.body, tree.Select) and any(item.assign for item in node.body.items):
             if not all(item.assign for item in node.body.items):
-                text = "A SELECT statement that assigns a value to a variable must not be combined with data-retrieval operations."
+                text = (
+                    "A SELECT statement that assigns a value to a variable must "
+                    "not be combined with data-retrieval operations."
+                )
                 raise SqlError(141, text, 15)
             assigns = tuple(str(item.assign) for item in node.body.items)
             for name in assigns:
@@ -93,13 +98,13 @@ class _Planner:
         used = tuple(self._binding.used)
         return Plan(statements, used, SELECT, translated.columns, assigns, None, self._binding.inferred)
 
-    def insert(self, node: tree.Insert) -> Plan:
+    def insert(self, node: commands.Insert) -> Plan:
         table = self._targets.target(node.table, "INSERT")
         columns = self._insertable(table, node.columns)
         if isinstance(node.rows, tree.Query):
-            rows = self._from_query(columns, node.rows)
+            rows = self._from_query(table, columns, node.rows)
         elif isinstance(node.rows, tree.Values):
-            rows = self._from_values(columns, node.rows)
+            rows = self._from_values(table, columns, node.rows)
         else:
             columns, rows = [], ""
         names, rows = self._completed(table, columns, rows, node)
@@ -117,31 +122,41 @@ class _Planner:
             if column is None:
                 raise unknown_column(name)
             if column in columns:
-                raise SqlError(264, f"The column name '{name}' is specified more than once in the SET clause or column list of an INSERT.")
+                raise SqlError(
+                    264,
+                    f"The column name '{name}' is specified more than once "
+                    "in the SET clause or column list of an INSERT.",
+                )
             _check_writable(table, column)
             if column.seed is not None and not given:
-                text = f"Cannot insert explicit value for identity column in table '{table.name}' when IDENTITY_INSERT is set to OFF."
+                text = (
+                    "Cannot insert explicit value for identity column in table "
+                    f"'{table.name}' when IDENTITY_INSERT is set to OFF."
+                )
                 raise SqlError(544, text)
             columns.append(column)
         return columns
 
-    def _from_query(self, columns: list[TableColumn], node: tree.Query) -> str:
+    def _from_query(self, table: Table, columns: list[TableColumn], node: tree.Query) -> str:
         body = self._queries.query(node, None)
         if len(body.columns) != len(columns):
             raise _wrong_count(len(body.columns) > len(columns))
         items = []
         for n, column in enumerate(columns):
             kind = None if n in body.unknown else body.columns[n].kind
-            items.append(f"{self._expressions.fit(Typed(f'c{n}', kind), column.kind)} AS c{n}")
+            value = self._expressions.fit(Typed(f"c{n}", kind), column.kind)
+            items.append(f"{_noted(table, column, value)} AS c{n}")
         return f"SELECT {', '.join(items)} FROM ({body.sql})"
 
-    def _from_values(self, columns: list[TableColumn], node: tree.Values) -> str:
+    def _from_values(self, table: Table, columns: list[TableColumn], node: tree.Values) -> str:
         if len(node.rows[0]) != len(columns):
             raise _wrong_count(len(node.rows[0]) > len(columns))
         rows = []
         for row in node.rows:
             values = [
-                self._default(column) if value is None else self._expressions.as_type(value, None, column.kind)
+                self._default(column)
+                if value is None
+                else _noted(table, column, self._expressions.as_type(value, None, column.kind))
                 for column, value in zip(columns, row, strict=True)
             ]
             rows.append(f"SELECT {', '.join(f'{value} AS c{n}' for n, value in enumerate(values))}")
@@ -152,7 +167,7 @@ class _Planner:
             return "NULL"
         return self._expressions.as_type(_stored_expression(column.default), None, column.kind)
 
-    def _completed(self, table: Table, columns: list[TableColumn], rows: str, node: tree.Insert) -> tuple[str, str]:
+    def _completed(self, table: Table, columns: list[TableColumn], rows: str, node: commands.Insert) -> tuple[str, str]:
         names = [quote(column.name) for column in columns]
         extra = []
         for column in table.columns:
@@ -194,7 +209,7 @@ class _Planner:
             columns += [column for _, column in found]
         return tuple(columns), f" RETURNING {', '.join(texts)}"
 
-    def update(self, node: tree.Update) -> Plan:
+    def update(self, node: commands.Update) -> Plan:
         name, source = self._target_of(node.table, node.source)
         table = self._targets.target(name, "UPDATE")
         scope = Scope()
@@ -209,7 +224,12 @@ class _Planner:
             _check_writable(table, column)
             if column.seed is not None:
                 raise SqlError(8102, f"Cannot update identity column '{column.name}'.")
-            changes.append((column, self._default(column) if value is None else self._expressions.as_type(value, scope, column.kind)))
+            changes.append(
+                (
+                    column,
+                    self._default(column) if value is None else self._expressions.as_type(value, scope, column.kind),
+                )
+            )
         changes += [(c, "next_version()") for c in table.columns if c.kind.name == "timestamp"]
         output, returning = self._output(node.output, table, "INSERTED")
         if node.source is None and node.top is None:
@@ -219,10 +239,13 @@ class _Planner:
         listed = ", ".join([f"{key} AS k", *(f"{sql} AS u{n}" for n, (_, sql) in enumerate(changes))])
         inner = f"SELECT {listed} FROM {clause}{where}{limit}"
         sets = ", ".join(f"{quote(column.name)} = s.u{n}" for n, (column, _) in enumerate(changes))
-        sql = f"UPDATE {table.sqlite_name} SET {sets} FROM ({inner}) AS s WHERE {table.sqlite_name}.{table.row_id} = s.k{returning}"
+        sql = (
+            f"UPDATE {table.sqlite_name} SET {sets} FROM ({inner}) AS s "
+            f"WHERE {table.sqlite_name}.{table.row_id} = s.k{returning}"
+        )
         return self._plan(sql, UPDATE, table, output)
 
-    def delete(self, node: tree.Delete) -> Plan:
+    def delete(self, node: commands.Delete) -> Plan:
         name, source = self._target_of(node.table, node.source)
         table = self._targets.target(name, "DELETE")
         scope = Scope()
@@ -268,9 +291,18 @@ def _is_stored(column: TableColumn) -> bool:
 
 def _check_writable(table: Table, column: TableColumn) -> None:
     if column.computed is not None:
-        raise SqlError(271, f'The column "{column.name}" cannot be modified because it is either a computed column or is the result of a UNION operator.')
+        raise SqlError(
+            271,
+            f'The column "{column.name}" cannot be modified because it is either '
+            "a computed column or is the result of a UNION operator.",
+        )
     if column.kind.name == "timestamp" and not table.is_ms_shipped:
         raise SqlError(272, "Cannot update a timestamp column.")
+
+
+def _noted(table: Table, column: TableColumn, value: str) -> str:
+    """An identity given by hand moves the counting on."""
+    return value if column.seed is None else f"note_identity({table.number}, {value})"
 
 
 def _wrong_count(more: bool) -> SqlError:  # noqa: FBT001 - which of the two messages
@@ -287,4 +319,3 @@ def _wide_union(rows: list[str]) -> str:
 
 def _stored_expression(text: str) -> tree.Expression:
     return parse_expression(Cursor(text, parse_query))
-

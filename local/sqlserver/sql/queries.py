@@ -1,5 +1,7 @@
 """Queries: SELECT blocks, set operators, common tables, joins."""
 
+# ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
+
 from dataclasses import dataclass, replace
 
 from local.sqlserver.errors import SqlError
@@ -68,14 +70,19 @@ class Queries:
         if node.order:
             raise SqlError(156, "Incorrect syntax near the keyword 'ORDER'.", 15)
         branch = self.query(node, scope)
-        limited = isinstance(node.body, tree.Compound) or (isinstance(node.body, tree.Select) and node.body.top is not None)
+        limited = isinstance(node.body, tree.Compound) or (
+            isinstance(node.body, tree.Select) and node.body.top is not None
+        )
         return replace(branch, sql=f"SELECT * FROM ({branch.sql})", branches=()) if limited else branch
 
     def compound(self, branches: list[tuple[str, Translated]]) -> Translated:
         """Join branches by their operators, each column in the type all of its branches meet in."""
         width = len(branches[0][1].columns)
         if any(len(branch.columns) != width for _, branch in branches):
-            text = "All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal number of expressions in their target lists."
+            text = (
+                "All queries combined using a UNION, INTERSECT or EXCEPT operator must "
+                "have an equal number of expressions in their target lists."
+            )
             raise SqlError(205, text)
         kinds = [self._meeting([branch for _, branch in branches], n) for n in range(width)]
         keyed = any(operator not in {"", "UNION ALL"} for operator, _ in branches)
@@ -136,11 +143,15 @@ class Queries:
         fields = tuple(Field(column.name, column.kind, sql) for sql, column in zip(items, columns, strict=True))
         order = self._order(query, scope, fields)
         if node.distinct:
-            items = [self.expressions.sort_key(Typed(sql, column.kind)) for sql, column in zip(items, columns, strict=True)]
+            items = [
+                self.expressions.sort_key(Typed(sql, column.kind)) for sql, column in zip(items, columns, strict=True)
+            ]
         listed = ", ".join(f"{sql} AS c{n}" for n, sql in enumerate(items))
         head = "SELECT DISTINCT" if node.distinct else "SELECT"
         page = self._page(query, node.top, scope)
-        return Translated(f"{head} {listed}{source}{where}{grouping}{having}{order}{page}", tuple(columns), frozenset(unknown))
+        return Translated(
+            f"{head} {listed}{source}{where}{grouping}{having}{order}{page}", tuple(columns), frozenset(unknown)
+        )
 
     def _group(self, node: tree.Select, scope: Scope) -> str:
         if not node.group:
@@ -176,9 +187,15 @@ class Queries:
         if not found:
             if wanted is None:
                 raise SqlError(263, "Must specify table to select from.")
-            raise SqlError(107, f"The column prefix '{node.table}' does not match with a table name or alias name used in the query.", 15)
+            raise SqlError(
+                107,
+                f"The column prefix '{node.table}' does not match with a table name or alias name used in the query.",
+                15,
+            )
         if scope.grouped is not None:
-            raise SqlError(8120, "Column '*' is invalid in the select list because of the GROUP BY clause or an aggregate.")
+            raise SqlError(
+                8120, "Column '*' is invalid in the select list because of the GROUP BY clause or an aggregate."
+            )
         return [field for relation in found for field in relation.fields]
 
     def _order(self, node: tree.Query, scope: Scope, fields: tuple[Field, ...]) -> str:
@@ -191,7 +208,10 @@ class Queries:
     def _order_key(self, node: tree.Expression, scope: Scope, fields: tuple[Field, ...]) -> Typed:
         if isinstance(node, tree.Literal) and isinstance(node.value, int):
             if not 1 <= node.value <= len(fields):
-                text = f"The ORDER BY position number {node.value} is out of range of the number of items in the select list."
+                text = (
+                    f"The ORDER BY position number {node.value} is out of "
+                    "range of the number of items in the select list."
+                )
                 raise SqlError(108, text, 15)
             field = fields[node.value - 1]
             return Typed(field.sql, field.kind)
@@ -204,7 +224,10 @@ class Queries:
 
     def _check_order(self, node: tree.Query, *, nested: bool, top: bool) -> None:
         if nested and node.order and not top and node.offset is None:
-            text = "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and common table expressions, unless TOP, OFFSET or FOR XML is also specified."
+            text = (
+                "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, "
+                "and common table expressions, unless TOP, OFFSET or FOR XML is also specified."
+            )
             raise SqlError(1033, text, 15)
 
     def _page(self, node: tree.Query, top: tree.Expression | None, scope: Scope) -> str:
@@ -245,7 +268,10 @@ class Queries:
     def _enter(self, scope: Scope, relation: Relation) -> None:
         for other in scope.relations:
             if (other.alias.casefold(), other.schema) == (relation.alias.casefold(), relation.schema):
-                text = f"The objects \"{relation.alias}\" and \"{other.alias}\" in the FROM clause have the same exposed names. Use correlation names to distinguish them."
+                text = (
+                    f'The objects "{relation.alias}" and "{other.alias}" in the FROM clause have '
+                    "the same exposed names. Use correlation names to distinguish them."
+                )
                 raise SqlError(1013, text)
         scope.relations.append(relation)
 
@@ -255,7 +281,9 @@ class Queries:
         else:
             body = self.query(node.query, _outer(scope), nested=True)
         fields = _named_fields(node.alias, node.columns, body.columns)
-        relation = Relation(node.alias, "", tuple(Field(name, kind, f"{alias}.c{n}") for n, (name, kind) in enumerate(fields)))
+        relation = Relation(
+            node.alias, "", tuple(Field(name, kind, f"{alias}.c{n}") for n, (name, kind) in enumerate(fields))
+        )
         self._enter(scope, relation)
         return f"({body.sql}) AS {alias}"
 
@@ -326,4 +354,3 @@ def _mentions(node: object, name: str) -> bool:
         return any(_mentions(each, name) for each in node)
     slots = getattr(type(node), "__slots__", ())
     return any(_mentions(getattr(node, slot), name) for slot in slots)
-

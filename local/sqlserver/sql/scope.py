@@ -159,4 +159,3 @@ def constant(value: Any) -> str:
     if isinstance(value, str):
         return text_literal(value)
     return repr(value)
-

@@ -105,7 +105,7 @@ class Wire:
         room = self._size - _HEADER.size
         total = len(self._buffer)
         full = (total - 1) // room if total else 0  # the last, possibly full, packet is held back for the end mark
-        parts = []
+        parts: list[bytes | bytearray] = []
         for at in range(0, full * room, room):
             parts += [self._header(0, self._size), self._buffer[at : at + room]]
         del self._buffer[: full * room]
@@ -145,8 +145,7 @@ class Reader:
         self.data = data
         self.at = at
 
-    @property
-    def done(self) -> bool:
+    def at_end(self) -> bool:
         """Whether everything is read."""
         return self.at >= len(self.data)
 

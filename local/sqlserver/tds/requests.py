@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.sqlserver.errors import DisconnectError
-from local.sqlserver.sqltypes import BIT, GUID, MAX, SqlType, declared
+from local.sqlserver.sqltypes import BIT, DATE, GUID, MAX, SqlType, declared
 from local.sqlserver.tds.packets import Reader
 from local.sqlserver.tds.values import unpack_variant, unpacker
 
@@ -73,7 +73,7 @@ def read_transaction(body: bytes) -> TransactionRequest:
 def read_calls(body: bytes) -> Iterator[Call]:
     """Yield the procedure calls of an RPC message."""
     reader = _after_headers(body)
-    while not reader.done:
+    while not reader.at_end():
         length = reader.number(2)
         if length == 0xFFFF:
             number = reader.number(2)
@@ -82,9 +82,9 @@ def read_calls(body: bytes) -> Iterator[Call]:
             name = reader.take(length * 2).decode("utf-16-le")
         reader.take(2)
         parameters = []
-        while not reader.done and reader.data[reader.at] != _SEPARATOR:
+        while not reader.at_end() and reader.data[reader.at] != _SEPARATOR:
             parameters.append(_parameter(reader))
-        if not reader.done:
+        if not reader.at_end():
             reader.take(1)
         yield Call(name, tuple(parameters))
 
@@ -101,17 +101,15 @@ def _typed_value(reader: Reader) -> tuple[SqlType, Any]:
     if token in _BY_SIZE:
         kind = declared(_BY_SIZE[token][reader.number(1)])
         return kind, _short(reader, kind)
-    if token in _DECIMALS:
-        reader.take(1)
-        kind = declared(_DECIMALS[token], (reader.number(1), reader.number(1)))
-        return kind, _short(reader, kind)
-    if token in _TIMES:
-        kind = declared(_TIMES[token], (reader.number(1),))
+    if token in _SCALED:
+        name, size = _SCALED[token]
+        reader.take(size)
+        kind = declared(name, tuple(reader.number(1) for _ in range(2 if size else 1)))
         return kind, _short(reader, kind)
     if token in _SIMPLE:
-        if token == 0x68 or token == 0x24:
-            reader.take(1)
-        return _SIMPLE[token], _short(reader, _SIMPLE[token])
+        kind, size = _SIMPLE[token]
+        reader.take(size)
+        return kind, _short(reader, kind)
     if token in _SIZED:
         return _sized(reader, token)
     if token in _LARGE:
@@ -170,9 +168,15 @@ _BY_SIZE = {
     0x6E: {4: "smallmoney", 8: "money"},
     0x6F: {4: "smalldatetime", 8: "datetime"},
 }
-_DECIMALS = {0x6A: "decimal", 0x6C: "numeric"}
-_TIMES = {0x29: "time", 0x2A: "datetime2", 0x2B: "datetimeoffset"}
-_SIMPLE = {0x68: BIT, 0x24: GUID, 0x28: declared("date")}
+# With the bytes of maximum length that come before precision and scale, or before the value.
+_SCALED = {
+    0x6A: ("decimal", 1),
+    0x6C: ("numeric", 1),
+    0x29: ("time", 0),
+    0x2A: ("datetime2", 0),
+    0x2B: ("datetimeoffset", 0),
+}
+_SIMPLE = {0x68: (BIT, 1), 0x24: (GUID, 1), 0x28: (DATE, 0)}
 _SIZED = {
     0xA5: ("varbinary", False, False),
     0xAD: ("binary", False, False),

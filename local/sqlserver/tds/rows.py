@@ -26,7 +26,7 @@ def encode_rows(kinds: tuple[SqlType, ...], rows: Iterable[Sequence[Any]]) -> by
     try:
         return _encoder(kinds)(rows)
     except (struct.error, OverflowError) as why:
-        raise overflow("int") from why
+        raise overflow(target="int") from why
 
 
 @cache
@@ -68,7 +68,7 @@ def _expression(kind: SqlType, at: int, names: dict[str, Any]) -> str:
     if kind.family is Family.VARIANT:
         return f"U4(len({value})) + {value}"
     if kind.name == "datetime2":
-        unit = 10 ** (7 - kind.scale)
+        unit = temporal.UNITS[kind.scale]
         width = time_width(kind.scale)
         clock = f"({value} % D{f' // {unit}' if unit > 1 else ''}).to_bytes({width}, 'little')"
         return f"{bytes([width + 3])!r} + {clock} + ({value} // D).to_bytes(3, 'little')"

@@ -20,7 +20,7 @@ INTEGER_FORMATS = {"tinyint": "B", "bit": "B", "smallint": "h", "int": "i", "big
 
 @cache
 def packer(kind: SqlType) -> Codec:
-    """Return the function that packs a value that is not NULL; it raises SqlError 8115 when the type does not hold it."""
+    """Return the function that packs a value that is not NULL; SqlError 8115 when the type does not hold it."""
     if kind.family is Family.INTEGER:
         return _struct_packer(INTEGER_FORMATS[kind.name], kind)
     if kind.family is Family.FLOAT:
@@ -146,12 +146,12 @@ def time_width(scale: int) -> int:
 
 
 def _pack_time(kind: SqlType) -> Codec:
-    width, unit = time_width(kind.scale), 10 ** (7 - kind.scale)
+    width, unit = time_width(kind.scale), temporal.UNITS[kind.scale]
     return lambda value: (value // unit).to_bytes(width, "little")
 
 
 def _unpack_time(kind: SqlType) -> Codec:
-    unit = 10 ** (7 - kind.scale)
+    unit = temporal.UNITS[kind.scale]
     return lambda data: int.from_bytes(data, "little") * unit
 
 
@@ -170,7 +170,7 @@ def _pack_moment(kind: SqlType) -> Codec:
         return lambda value: struct.pack(
             "<HH", value // temporal.DAY - temporal.EPOCH_1900, value % temporal.DAY // temporal.MINUTE
         )
-    width, unit = time_width(kind.scale), 10 ** (7 - kind.scale)
+    width, unit = time_width(kind.scale), temporal.UNITS[kind.scale]
 
     def packed(value: int) -> bytes:
         days, ticks = divmod(value, temporal.DAY)
@@ -189,7 +189,7 @@ def _unpack_moment(kind: SqlType) -> Codec:
         return _unpack_datetime
     if kind.name == "smalldatetime":
         return _unpack_smalldatetime
-    unit = 10 ** (7 - kind.scale)
+    unit = temporal.UNITS[kind.scale]
     return lambda data: int.from_bytes(data[-3:], "little") * temporal.DAY + int.from_bytes(data[:-3], "little") * unit
 
 
