@@ -41,3 +41,4 @@ class Broker:
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)
     peers: set[Peer] = field(default_factory=set)
+    is_out: bool = False

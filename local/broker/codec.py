@@ -320,11 +320,6 @@ def timestamp(milliseconds: int) -> bytes:
     return struct.pack(">Bq", 0x83, milliseconds)
 
 
-def uuid(value: UUID) -> bytes:
-    """Encode a UUID."""
-    return b"\x98" + value.bytes
-
-
 def _variable(short: int, data: bytes) -> bytes:
     size = len(data)
     return bytes((short, size)) + data if size < 256 else struct.pack(">BI", short + 0x10, size) + data

@@ -49,6 +49,9 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
         self._transport = transport
+        if self.broker.is_out:  # accepted just before the outage began
+            transport.abort()
+            return
         self.broker.peers.add(self)
         self.broker.traffic.connections_opened += 1
         self._heard = time.monotonic()

@@ -1,7 +1,31 @@
-"""The control port: entities made and removed at run time, faults, and what there is to see."""
+"""The control port: entities made and removed at run time, faults, and what there is to see.
+
+    POST   /entities            {"Queues": [{"Name": "q", "Properties": {…}}], "Topics": […]}: as in Config.json
+    DELETE /entities/<path>     with what belongs to it; its links end with amqp:not-found
+    POST   /purge/<path>        remove every message of a queue or subscription
+    GET    /messages?entity=<path>   its messages in order: id, session, body (base64), state, properties, …
+    GET    /state               counts of each entity, connections, traffic, paused requests
+
+`POST /faults` takes one of these; without an entity it is every entity's:
+
+    {"outage_s": 3}                                      cut and refuse connections, keep the contents
+    {"throttle": {"entity": "q", "count": 2}}            answer sends and management requests with server-busy
+    {"delay_s": 0.5, "entity": "q"}                      apply and answer requests of clients later; 0 ends it
+    {"refuse": {"entity": "q", "count": 1, "condition": "amqp:internal-error"}}      refuse sends
+    {"detach": {"entity": "q", "condition": "amqp:link:detach-forced"}}              end the links
+    {"remove": {"entity": "q", "session": "s", "index": -1}}       take an active message away
+    {"swap": {"entity": "q", "session": "s", "index": 0}}          exchange it with the next one
+    {"dead_letter": {"entity": "q", "session": "s", "index": 0, "reason": "…"}}
+    {"purge": "q"}
+    {"pause": {"on": "send", "entity": "q", "after": 2, "when": "before"}}
+        hold the second send (or settle, receive, manage) from now on before it is applied, or "after" it and before
+        the client is told; it is listed under `paused` in /state, and the requests behind it on its link wait
+    {"resume": 1}  {"resume": "all", "drop": true}       let it go on; or cut its connection and forget it
+    {"clear": true}                                      end every fault but an outage
+"""
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +47,7 @@ class Control:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._broker = server.broker
-        self._faults: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+        self._faults: dict[str, Callable[[dict[str, Any]], None]] = {
             "outage_s": self._outage,
             "throttle": self._throttle,
             "delay_s": self._delay,
@@ -59,7 +83,7 @@ class Control:
             message = f"one of {', '.join(self._faults)} is expected, not {sorted(wanted)}"
             raise ValueError(message)
         try:
-            await self._faults[chosen[0]](wanted)
+            self._faults[chosen[0]](wanted)
         except AmqpError as problem:
             raise ValueError(str(problem)) from problem
 
@@ -76,42 +100,42 @@ class Control:
 
     # Faults.
 
-    async def _outage(self, wanted: dict[str, Any]) -> None:
-        await self._server.outage(float(wanted["outage_s"]))
+    def _outage(self, wanted: dict[str, Any]) -> None:
+        self._server.outage(float(wanted["outage_s"]))
 
-    async def _throttle(self, wanted: dict[str, Any]) -> None:
+    def _throttle(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["throttle"], {"entity", "count"})
         self._broker.faults.throttle(given.get("entity", ""), int(given.get("count", 1)))
 
-    async def _delay(self, wanted: dict[str, Any]) -> None:
+    def _delay(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted, {"delay_s", "entity"})
         self._broker.faults.delay(given.get("entity", ""), float(given["delay_s"]))
 
-    async def _refuse(self, wanted: dict[str, Any]) -> None:
+    def _refuse(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["refuse"], {"entity", "count", "condition", "description"})
         condition = given.get("condition", "amqp:internal-error")
         problem = AmqpError(condition, given.get("description", "The request was refused on purpose."))
         self._broker.faults.refuse(given.get("entity", ""), int(given.get("count", 1)), problem)
 
-    async def _detach(self, wanted: dict[str, Any]) -> None:
+    def _detach(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["detach"], {"entity", "condition", "description"})
         condition = given.get("condition", "amqp:link:detach-forced")
         problem = AmqpError(condition, given.get("description", "The link was force detached on purpose."))
         self._end_links(self._broker.namespace.find(given["entity"]), problem)
 
-    async def _remove(self, wanted: dict[str, Any]) -> None:
+    def _remove(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["remove"], {"entity", "session", "index"})
         queue = self._queue(given["entity"])
         queue.withdraw(_active(queue, given.get("session"), int(given.get("index", 0))))
 
-    async def _swap(self, wanted: dict[str, Any]) -> None:
+    def _swap(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["swap"], {"entity", "session", "index"})
         queue, index = self._queue(given["entity"]), int(given.get("index", 0))
         neighbour = index + 1 if index != -1 else 0
         first, second = (_active(queue, given.get("session"), one) for one in (index, neighbour))
         first.swap(second)
 
-    async def _dead_letter(self, wanted: dict[str, Any]) -> None:
+    def _dead_letter(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["dead_letter"], {"entity", "session", "index", "reason", "description"})
         queue = self._queue(given["entity"])
         stored = _active(queue, given.get("session"), int(given.get("index", 0)))
@@ -119,7 +143,7 @@ class Control:
         queue.bury(stored, given.get("reason", "Fault"), given.get("description", "Dead-lettered on purpose."))
         queue.offer(stored.lane)
 
-    async def _purge(self, wanted: dict[str, Any]) -> None:
+    def _purge(self, wanted: dict[str, Any]) -> None:
         queue = self._queue(wanted["purge"])
         for stored in list(queue.messages.values()):
             if stored.state is State.ACTIVE:
@@ -127,17 +151,17 @@ class Control:
             else:
                 queue.complete(stored.token)
 
-    async def _pause(self, wanted: dict[str, Any]) -> None:
+    def _pause(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted["pause"], {"on", "entity", "after", "when"})
         when = given.get("when", "before")
         self._broker.faults.pause(given["on"], given.get("entity", ""), int(given.get("after", 1)), when)
 
-    async def _resume(self, wanted: dict[str, Any]) -> None:
+    def _resume(self, wanted: dict[str, Any]) -> None:
         given = _given(wanted, {"resume", "drop"})
         number = None if given["resume"] == "all" else int(given["resume"])
         self._broker.faults.resume(number, drop=bool(given.get("drop", False)))
 
-    async def _clear(self, _: dict[str, Any]) -> None:
+    def _clear(self, _: dict[str, Any]) -> None:
         self._broker.faults.clear()
 
     # Routes.

@@ -25,7 +25,7 @@ class Server:
     @property
     def is_out(self) -> bool:
         """Whether there is an outage."""
-        return self._held is not None
+        return self.broker.is_out
 
     async def listen(self, port: int) -> None:
         """Begin to accept connections; 0 takes a free port."""
@@ -33,11 +33,12 @@ class Server:
         self._listener = await loop.create_server(lambda: Connection(self.broker), HOST, port)
         self.port = self._listener.sockets[0].getsockname()[1]
 
-    async def outage(self, seconds: float) -> None:
+    def outage(self, seconds: float) -> None:
         """Cut every connection and refuse new ones for a time; an outage within an outage prolongs it."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+            self.broker.is_out = True
             # A bound socket that does not listen keeps the port and refuses whoever connects.
             self._held = socket.socket()
             self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,6 +56,7 @@ class Server:
         if self._held is not None:
             self._held.close()
             self._held = None
+        self.broker.is_out = False
         await self.listen(self.port)
 
     async def close(self) -> None:

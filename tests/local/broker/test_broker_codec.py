@@ -12,6 +12,11 @@ from local.broker.codec import CodecError, Described, Symbol
 
 MAX_EXAMPLE = 300
 
+
+def uuid(value: UUID) -> bytes:
+    return b"\x98" + value.bytes
+
+
 ascii_text = st.text(st.characters(max_codepoint=127), max_size=MAX_EXAMPLE)
 scalars = st.one_of(
     st.just((codec.NULL, None)),
@@ -22,7 +27,7 @@ scalars = st.one_of(
     st.integers(-(2**31), 2**31 - 1).map(lambda value: (codec.int32(value), value)),
     st.integers(-(2**63), 2**63 - 1).map(lambda value: (codec.int64(value), value)),
     st.integers(-(2**63), 2**63 - 1).map(lambda value: (codec.timestamp(value), value)),
-    st.uuids().map(lambda value: (codec.uuid(value), value)),
+    st.uuids().map(lambda value: (uuid(value), value)),
     st.binary(max_size=MAX_EXAMPLE).map(lambda value: (codec.binary(value), value)),
     st.text(max_size=MAX_EXAMPLE).map(lambda value: (codec.string(value), value)),
     ascii_text.map(lambda value: (codec.symbol(value), Symbol(value))),
@@ -93,7 +98,7 @@ def test_raw_items_are_the_very_bytes_that_were_listed(items):
 
 @given(st.lists(st.uuids(), max_size=20))
 def test_an_array_of_uuids_decodes_to_them(tokens):
-    assert codec.decode(codec.array_of([codec.uuid(token) for token in tokens]))[0] == tokens
+    assert codec.decode(codec.array_of([uuid(token) for token in tokens]))[0] == tokens
 
 
 @pytest.mark.parametrize(
