@@ -5,7 +5,6 @@ import contextlib
 import math
 import platform
 import re
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -56,7 +55,7 @@ class GoneError(ConfigError):
 
 
 class Session:
-    """One connection to the database, used by one thread."""
+    """One connection to the database, used by one thread at a time."""
 
     def __init__(self, connection: "pyodbc.Connection", user: str) -> None:
         self._connection = connection
@@ -136,17 +135,17 @@ class Session:
 
 
 class Odbc:
-    """The connections of one source: as many threads, each with a session of its own that is opened when needed."""
+    """The connections of one source, as many as threads at most: one more is opened only when all are in use."""
 
     def __init__(self, settings: SqlServerSettings, driver: str) -> None:
         self._settings = settings
         self._driver = driver
         self._threads = ThreadPoolExecutor(settings.connections, thread_name_prefix=f"sqlserver-{settings.name}")
-        self._mine = threading.local()
+        self._idle: list[Session] = []
         self._open: set[Session] = set()
 
     async def run[T](self, work: Callable[[Session], T]) -> T:
-        """Do `work` in a thread with its session; a session whose connection was lost is replaced next time.
+        """Do `work` in a thread with a session; one whose connection was lost is replaced next time.
 
         Raises:
             ConfigError: the server refuses the login.
@@ -164,17 +163,19 @@ class Odbc:
         self._open.clear()
 
     def _work[T](self, work: Callable[[Session], T]) -> T:
-        session: Session | None = getattr(self._mine, "session", None)
-        if session is None:
-            session = self._mine.session = self._connect()
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._connect()
             self._open.add(session)
         try:
             return work(session)
         finally:
             if session.is_lost:
-                self._mine.session = None
                 self._open.discard(session)
                 session.close()
+            else:
+                self._idle.append(session)
 
     def _connect(self) -> Session:
         settings = self._settings
