@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import UUID
 
 import pyodbc
 from aiohttp import ClientSession
@@ -120,7 +121,7 @@ def _load(cloud: Cloud, table: str) -> None:
     rows = [
         (
             key, f"Person {key} {'x' * 60}", f"person.{key}@{'example' * 8}.com", f"{key}.1234", key * 1_000_003,
-            key / 7, key % 2, "1990-01-31", "2026-11-21T07:28:06.1234567", f"{key:032x}",
+            key / 7, key % 2, "1990-01-31", "2026-11-21 07:28:06.1234567", str(UUID(int=key)),
         )
         for key in range(1, ROWS + 1)
     ]  # fmt: skip
@@ -139,14 +140,14 @@ async def _round(cloud: Cloud, settings: Settings, table: str) -> tuple[dict[str
     times["capture_ceiling_per_s"] = await _rate(lambda: asyncio.to_thread(_fetch, cloud, table))
     wiring = Wiring(settings)
     capture = await wiring.capture()
-    await _reset(cloud)
+    before = await _totals(cloud)
     times["capture_per_s"] = await _rate(lambda: _captured(capture))
-    counts = {f"capture_{name}": count for name, count in (await _counts(cloud)).items()}
+    counts = await _since(cloud, before, "capture")
     packs = await _packs(cloud, stream)
-    await _reset(cloud)
+    before = await _totals(cloud)
     deliver = await wiring.deliver()
     times["deliver_per_s"] = await _rate(lambda: _delivered(deliver, packs))
-    counts |= {f"deliver_{name}": count for name, count in (await _counts(cloud)).items() if name != "sql_statements"}
+    counts |= await _since(cloud, before, "deliver")
     times["deliver_ceiling_per_s"] = await _ceiling(wiring, stream, packs)
     await wiring.close()
     await cloud.part("broker").fault({"purge": settings.ingest_queue})
@@ -207,22 +208,18 @@ async def _ceiling(wiring: Wiring, stream: Any, packs: Sequence[bytes]) -> float
     return rate
 
 
-async def _reset(cloud: Cloud) -> None:
-    for part in ("azurite", "sqlserver", "broker"):
-        await cloud.part(part).fault({"reset_counts": True})
-
-
-async def _counts(cloud: Cloud) -> dict[str, float]:
-    """Return the statements, storage calls and AMQP transfers since the last reset, per 10,000 changes."""
+async def _totals(cloud: Cloud) -> dict[str, int]:
+    """Return how many statements, storage calls and AMQP transfers there were so far."""
     storage = (await cloud.part("azurite").state())["counts"]
     statements = (await cloud.part("sqlserver").state())["statements"]
     transfers = (await cloud.part("broker").state())["traffic"]["transfers_received"]
-    per = ROWS / 10_000
-    return {
-        "sql_statements_per_10000": round(statements / per, 1),
-        "storage_calls_per_10000": round(sum(storage.values()) / per, 1),
-        "amqp_transfers_per_10000": round(transfers / per, 1),
-    }
+    return {"sql_statements": statements, "storage_calls": sum(storage.values()), "amqp_transfers": transfers}
+
+
+async def _since(cloud: Cloud, before: dict[str, int], verb: str) -> dict[str, float]:
+    """Return the counts since `before`, per 10,000 changes."""
+    after = await _totals(cloud)
+    return {f"{verb}_{name}_per_10000": round((after[name] - before[name]) * 10_000 / ROWS, 1) for name in after}
 
 
 async def _idle(folder: Path) -> dict[str, Any]:
@@ -235,17 +232,16 @@ async def _idle(folder: Path) -> dict[str, Any]:
         for _ in range(3):
             await capture.tick()
             await asyncio.sleep(1.1)
-        await _reset(cloud)
+        before = await _totals(cloud)
         started = time.perf_counter()
         await capture.tick()
         passed = time.perf_counter() - started
-        storage = (await cloud.part("azurite").state())["counts"]
-        statements = (await cloud.part("sqlserver").state())["statements"]
+        after = await _totals(cloud)
         await wiring.close()
     return {
         "idle_tables": IDLE_TABLES,
-        "idle_tick_sql_statements": statements,
-        "idle_tick_storage_calls": sum(storage.values()),
+        "idle_tick_sql_statements": after["sql_statements"] - before["sql_statements"],
+        "idle_tick_storage_calls": after["storage_calls"] - before["storage_calls"],
         "idle_tick_ms": round(passed * 1_000, 1),
     }
 
