@@ -127,6 +127,9 @@ def manage(entity: Entity, intake: Intake, delivery: Delivery) -> None:
             broker.faults.check("manage", entity.path)
             call = Call(operation, asked.body or {}, asked.raw_body, intake.channel.connection)
             body = perform(entity, call)
+        except (KeyError, TypeError, ValueError) as why:
+            problem = argument_error(f"The request {operation!r} lacks or misstates {why}.")
+            return Reply(400, problem.description, problem.condition)
         except AmqpError as problem:
             return Reply(_STATUS.get(problem.condition, 400), problem.description, problem.condition)
         return Reply(200, "OK", body=body) if body else Reply(204, "No Content")

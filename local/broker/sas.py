@@ -42,7 +42,8 @@ class AccessKey:
         """
         fields = {name: values[0] for name, values in parse_qs(token.removeprefix(PREFIX)).items()}
         raw = dict(part.partition("=")[::2] for part in token.removeprefix(PREFIX).split("&"))
-        if not token.startswith(PREFIX) or not {"sr", "sig", "se", "skn"} <= fields.keys():
+        is_whole = {"sr", "sig", "se", "skn"} <= fields.keys() and fields["se"].isdecimal()
+        if not token.startswith(PREFIX) or not is_whole:
             text = "InvalidSignature: the token is not a shared access signature."
             raise unauthorized(text)
         if fields["skn"] != self.name:

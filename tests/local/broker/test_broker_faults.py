@@ -50,47 +50,48 @@ def test_an_outage_cuts_and_refuses_connections_and_keeps_the_contents(broker):
     assert bodies(broker, "out") == ["before", "after"]
 
 
-async def test_a_throttled_entity_is_busy_as_often_as_asked(broker, client):
+def test_a_throttled_entity_is_busy_as_often_as_asked(broker, clients):
     broker.queue("busy")
     broker.fault(throttle={"entity": "busy", "count": 2})
-    async with client.get_queue_sender("busy") as sender:
-        for _ in range(2):
-            with pytest.raises(ServiceBusServerBusyError, match="50009"):
-                await sender.send_messages(ServiceBusMessage("x"))
-        await sender.send_messages(ServiceBusMessage("x"))
+    sender = clients.sender("busy")
+    for _ in range(2):
+        with pytest.raises(ServiceBusServerBusyError, match="50009"):
+            sender.send_messages(ServiceBusMessage("x"))
+    sender.send_messages(ServiceBusMessage("x"))
 
     assert broker.state("busy")["incoming"] == 1
 
 
-async def test_one_send_is_refused_with_the_condition_asked_for(broker, client):
+def test_one_send_is_refused_with_the_condition_asked_for(broker, clients):
     broker.queue("refusing")
     broker.queue("willing")
     broker.fault(refuse={"entity": "refusing", "count": 1, "condition": "com.microsoft:timeout"})
-    async with client.get_queue_sender("refusing") as refusing, client.get_queue_sender("willing") as willing:
-        await willing.send_messages(ServiceBusMessage("x"))
-        with pytest.raises(ServiceBusError, match=r"com\.microsoft:timeout"):
-            await refusing.send_messages(ServiceBusMessage("x"))
-        await refusing.send_messages(ServiceBusMessage("x"))
+    refusing = clients.sender("refusing")
+
+    clients.sender("willing").send_messages(ServiceBusMessage("x"))
+    with pytest.raises(ServiceBusError, match=r"com\.microsoft:timeout"):
+        refusing.send_messages(ServiceBusMessage("x"))
+    refusing.send_messages(ServiceBusMessage("x"))
 
 
-async def test_requests_are_answered_later_while_a_delay_is_set(broker, client):
+def test_requests_are_answered_later_while_a_delay_is_set(broker, clients):
     broker.queue("slow")
-    async with client.get_queue_sender("slow") as sender:
-        broker.fault(delay_s=0.4, entity="slow")
-        started = time.monotonic()
-        await sender.send_messages(numbered(3))
-        took = time.monotonic() - started
-        broker.fault(delay_s=0, entity="slow")
-        await sender.send_messages(ServiceBusMessage("3"))
+    sender = clients.sender("slow")
+    sender.send_messages(ServiceBusMessage("0"))
+    broker.fault(delay_s=0.4, entity="slow")
+    started = time.monotonic()
+    sender.send_messages(ServiceBusMessage("1"))
+    took = time.monotonic() - started
+    broker.fault(delay_s=0, entity="slow")
+    sender.send_messages(ServiceBusMessage("2"))
 
     assert took >= 0.4
-    assert bodies(broker, "slow") == ["0", "1", "2", "3"]
+    assert bodies(broker, "slow") == ["0", "1", "2"]
 
 
-async def test_messages_are_removed_swapped_and_dead_lettered_where_asked(broker, client):
+def test_messages_are_removed_swapped_and_dead_lettered_where_asked(broker, clients):
     broker.queue("edited", RequiresSession=True)
-    async with client.get_queue_sender("edited") as sender:
-        await sender.send_messages(numbered(6, "a"))
+    clients.sender("edited").send_messages(numbered(6, "a"))
     here = {"entity": "edited", "session": "a"}
 
     broker.fault(remove={**here, "index": 1})
@@ -102,10 +103,9 @@ async def test_messages_are_removed_swapped_and_dead_lettered_where_asked(broker
     assert bodies(broker, "edited/$DeadLetterQueue") == ["3"]
     assert broker.call("POST", "/faults", {"remove": {**here, "index": 9}})[0] == 400
 
-    async with client.get_queue_receiver("edited", session_id="a") as receiver:
-        got = await receiver.receive_messages(3, max_wait_time=3)
-        assert [str(message) for message in got] == ["2", "0", "4"]
-        broker.fault(purge="edited")
+    receiver = clients.receiver("edited", session_id="a")
+    assert [str(message) for message in receiver.receive_messages(3)] == ["2", "0", "4"]
+    broker.fault(purge="edited")
     assert broker.state("edited")["locked"] == broker.state("edited")["active"] == 0
 
 
@@ -159,18 +159,18 @@ def test_a_dropped_settlement_was_applied_or_not(broker, clients, when, left):
 
 
 @pytest.mark.parametrize(("when", "locked"), [("before", 0), ("after", 1)])
-async def test_a_paused_delivery_is_locked_or_not_and_keeps_its_order(broker, client, when, locked):
+def test_a_paused_delivery_is_locked_or_not_and_keeps_its_order(broker, clients, when, locked):
     queue = broker.queue(f"pause-receive-{when}", RequiresSession=True)
-    async with client.get_queue_sender(queue) as sender:
-        await sender.send_messages(numbered(3, "a"))
+    clients.sender(queue).send_messages(numbered(3, "a"))
     broker.fault(pause={"on": "receive", "entity": queue, "after": 2, "when": when})
-    async with client.get_queue_receiver(queue, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=5) as receiver:
-        [first] = await receiver.receive_messages(3, max_wait_time=1)
-        assert (str(first), broker.state(queue)["locked"]) == ("0", 1 + locked)
-        broker.fault(resume="all")
-        rest = await receiver.receive_messages(2, max_wait_time=3)
-        if len(rest) < 2:
-            rest += await receiver.receive_messages(1, max_wait_time=3)
+    receiver = clients.receiver(queue, session_id=NEXT_AVAILABLE_SESSION)
+
+    [first] = receiver.receive_messages(3)
+    assert (str(first), broker.state(queue)["locked"]) == ("0", 1 + locked)
+    broker.fault(resume="all")
+    rest = receiver.receive_messages(2)
+    if len(rest) < 2:
+        rest += receiver.receive_messages(1)
 
     assert [str(message) for message in rest] == ["1", "2"]
 

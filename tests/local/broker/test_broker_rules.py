@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.broker import codec
 from local.broker.clock import Alarm, now_ms
+from local.broker.conditions import AmqpError
 from local.broker.entity import Duplicates, Settings
 from local.broker.lanes import Stored
+from local.broker.management import Call, perform
 from local.broker.message import Message
 from local.broker.queues import Queue
+from local.broker.topics import Topic
 
 MAX_DELIVERIES = 3
 
@@ -111,6 +115,30 @@ def test_the_window_of_duplicates_counts_from_the_first_message():
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "condition"),
+    [
+        ("schedule-message", "amqp:not-implemented"),
+        ("cancel-scheduled-message", "amqp:not-implemented"),
+        ("receive-by-sequence-number", "amqp:not-implemented"),
+        ("add-rule", "amqp:not-implemented"),
+        ("enumerate-rules", "amqp:not-implemented"),
+        ("renew-session-lock", "amqp:not-allowed"),
+        ("make-coffee", "com.microsoft:argument-error"),
+    ],
+)
+def test_what_a_management_node_cannot_do_is_refused(operation, condition):
+    with pytest.raises(AmqpError) as refused:
+        perform(fresh_queue(), Call(operation, {"session-id": "a"}, b"", None))
+
+    assert refused.value.condition == condition
+
+
+def test_a_topic_sends_who_asks_to_its_subscriptions():
+    with pytest.raises(AmqpError, match="is a topic"):
+        perform(Topic("t", Settings()), Call("peek-message", {}, b"", None))
 
 
 async def test_an_alarm_rings_once_at_the_earliest_time_it_was_set_to():

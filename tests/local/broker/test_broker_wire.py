@@ -173,6 +173,7 @@ def test_a_token_of_the_key_is_good_for_what_lies_below_its_scope():
         (token("sb://h/queue", expires=1), "sb://h/queue", "ExpiredToken"),
         (token("sb://h/q", expires=2**40, signed_with=AccessKey("name", "other")), "sb://h/q", "invalid signature"),
         (token("sb://h/q", expires=2**40, signed_with=AccessKey("other", "secret")), "sb://h/q", "no key 'other'"),
+        ("SharedAccessSignature sr=x&sig=x&se=soon&skn=name", "x", "not a shared access signature"),
         ("SharedAccessSignature sr=x", "x", "not a shared access signature"),
         ("Bearer x", "x", "not a shared access signature"),
     ],
