@@ -13,8 +13,12 @@ SESSION = "SET NOCOUNT ON; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET L
 
 DATABASE = "SELECT DB_NAME(), d.is_cdc_enabled FROM sys.databases AS d WHERE d.database_id = DB_ID()"
 
-BOUND = "SELECT MAX(m.start_lsn), DATEPART(TZOFFSET, SYSDATETIMEOFFSET()) FROM cdc.lsn_time_mapping AS m"
-"""The last scanned LSN, and the minutes by which the server's local time is ahead of UTC.
+SCAN = (
+    "SELECT MAX(m.start_lsn), DATEPART(TZOFFSET, SYSDATETIMEOFFSET()),"
+    " (SELECT COUNT(*) FROM cdc.change_tables AS c), (SELECT MAX(c.create_date) FROM cdc.change_tables AS c)"
+    " FROM cdc.lsn_time_mapping AS m"
+)
+"""The last scanned LSN, the minutes by which local time is ahead of UTC, and what tells that capture instances changed.
 
 At READ COMMITTED: the scan commits a transaction's changes and its mapping together, so everything up to it is there.
 """

@@ -1,12 +1,11 @@
 """The SQL Server source: what was committed, read from the change tables in commit order."""
 
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import batched
 
 from shared.errors import ConfigError, PositionLostError, TransientError
 from shared.events import Batch, FoundStream, Position, Stream
@@ -31,6 +30,14 @@ _NOWHERE = position.before(position.NO_LSN)
 
 
 @dataclass(frozen=True, slots=True)
+class _Scan:
+    """Up to where the log was scanned, and how far the server's local time is ahead of UTC."""
+
+    bound: bytes
+    utc_offset: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """The last place of a stream when the database was scanned up to `bound`."""
 
@@ -51,6 +58,7 @@ class SqlServerSource:
         self._catalog: Catalog | None = None
         self._layouts: dict[int, Layout] = {}
         self._seen: dict[Stream, _Seen] = {}
+        self._version: list[object] = []
 
     async def discover(self) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         """Return every configured table that can be read, and a problem for each that cannot."""
@@ -68,8 +76,8 @@ class SqlServerSource:
         return await self._odbc.run(partial(self._read, stream=stream, after=after, limit=max(limit, 1)))
 
     def _discover(self, session: Session) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
-        catalog = self._catalog = tables.load(session, self._settings)
-        bound, _ = _bound(session)
+        bound = self._scan(session).bound
+        catalog = self._load(session)
         retention_s = self._settings.retention_s or _retention_s(session)
         found = [
             FoundStream(
@@ -94,77 +102,91 @@ class SqlServerSource:
                 return position.before(bytes.fromhex(lsn))
 
     def _probe(self, session: Session, after: Mapping[Stream, Position]) -> frozenset[Stream]:
+        bound = self._scan(session).bound
         catalog = self._catalog or self._load(session)
-        bound, _ = _bound(session)
         changed: set[Stream] = set()
         unknown: dict[Stream, Place] = {}
         for stream, text in after.items():
-            table = catalog.tables.get(stream)
-            if table is None:
+            try:
+                place = _place(catalog.tables[stream], text)
+            except (KeyError, PositionLostError):  # reading says what is wrong
                 changed.add(stream)
                 continue
-            place = _place(table, text)
             seen = self._seen.get(stream)
             if bound < place.start_lsn:
-                if not is_start(table.instances, place):
+                if not is_start(catalog.tables[stream].instances, place):
                     changed.add(stream)  # the server went back: reading says so
             elif seen is None or seen.bound != bound:
                 unknown[stream] = place
             elif seen.last > place:
                 changed.add(stream)
-        asked = [(stream, instance) for stream in sorted(unknown) for instance in catalog.tables[stream].instances]
-        for chunk in batched(asked, queries.CHANGED_AT_ONCE, strict=False):
+        for chunk in _chunks([catalog.tables[stream] for stream in sorted(unknown)]):
             changed |= self._changed(session, chunk, unknown, bound)
         return frozenset(changed)
 
     def _changed(
-        self, session: Session, asked: Sequence[tuple[Stream, Instance]], after: Mapping[Stream, Place], bound: bytes
+        self, session: Session, asked: Sequence[Table], after: Mapping[Stream, Place], bound: bytes
     ) -> set[Stream]:
-        """Ask some capture instances for their last places, remember them, and return which lie beyond `after`."""
+        """Ask some tables for their last places, remember them, and return which lie beyond `after`."""
+        named = [(table.stream, instance.name) for table in asked for instance in table.instances]
         try:
-            rows = session.rows(queries.last_places([instance.name for _, instance in asked]))
+            rows = session.rows(queries.last_places([name for _, name in named]))
         except ConfigError:  # one of them is gone or forbidden: reading each tells which, and why
             self._forget()
-            return {stream for stream, _ in asked}
-        last = {stream: _NOWHERE for stream, _ in asked}
+            return {table.stream for table in asked}
+        last = {table.stream: _NOWHERE for table in asked}
         for number, *key in rows:
-            stream = asked[number][0]
+            stream, _ = named[number]
             last[stream] = max(last[stream], Place(*key))
-        for stream, place in last.items():
-            self._seen[stream] = _Seen(bound, place)
+        self._seen.update((stream, _Seen(bound, place)) for stream, place in last.items())
         return {stream for stream, place in last.items() if place > after[stream]}
 
     def _read(self, session: Session, stream: Stream, after: Position, limit: int) -> Batch:
         try:
-            return self._read_table(session, self._table(session, stream), after, limit)
+            return self._read_table(session, stream, after, limit)
         except GoneError:
             self._forget()
         except PositionLostError:
             if after:
                 raise
             self._forget()  # "" is wherever the table begins by now
-        return self._read_table(session, self._table(session, stream), after, limit)
+        return self._read_table(session, stream, after, limit)
 
-    def _read_table(self, session: Session, table: Table, after: Position, limit: int) -> Batch:
-        bound, utc_offset = _bound(session)
+    def _read_table(self, session: Session, stream: Stream, after: Position, limit: int) -> Batch:
+        scan = self._scan(session)
+        table = self._table(session, stream)
         place = _place(table, after)
         while True:
-            span = next_span(table.instances, place, bound)
-            if span is None or bound < place.start_lsn:
+            span = next_span(table.instances, place, scan.bound)
+            if span is None or scan.bound < place.start_lsn:
                 _check(session, table, None if span is None else span.instance, place)
                 if not is_start(table.instances, place):
-                    msg = f"the server was scanned up to LSN {bound.hex()}, the position is {after}: it was restored"
+                    msg = (
+                        f"the server was scanned up to LSN {scan.bound.hex()}, the position is {after}: it was restored"
+                    )
                     raise _lost(table, msg)
                 return Batch((), position.encode(place))
             layout = self._layout(session, table, span.instance)
             rows, more = _page(session, layout, span, place, limit)
             _check(session, table, span.instance, place)
             if rows:
-                events = layout.changes.events(rows, utc_offset)
+                events = layout.changes.events(rows, scan.utc_offset)
                 return Batch(events, events[-1].position, more)
             if span.then is None:
-                return Batch((), position.encode(position.after(bound)))
+                return Batch((), position.encode(position.after(scan.bound)))
             place = position.before(span.then)
+
+    def _scan(self, session: Session) -> _Scan:
+        """Look up to where the log was scanned; forget what is known when the capture instances are other ones."""
+        try:
+            [(lsn, ahead_min, *version)] = session.rows(queries.SCAN)
+        except GoneError:
+            self._load(session)  # says that change capture is off, if that is why
+            raise
+        if version != self._version:
+            self._forget()
+            self._version = version
+        return _Scan(lsn or position.NO_LSN, timedelta(minutes=ahead_min))
 
     def _table(self, session: Session, stream: Stream) -> Table:
         catalog = self._catalog or self._load(session)
@@ -190,6 +212,7 @@ class SqlServerSource:
     def _forget(self) -> None:
         self._catalog = None
         self._layouts = {}
+        self._seen = {}
 
 
 @asynccontextmanager
@@ -206,10 +229,18 @@ async def open_source(settings: SqlServerSettings) -> AsyncIterator[SqlServerSou
         await odbc.close()
 
 
-def _bound(session: Session) -> tuple[bytes, timedelta]:
-    """Return up to where the log was scanned, and how far the server's local time is ahead of UTC."""
-    [(lsn, ahead_min)] = session.rows(queries.BOUND)
-    return lsn or position.NO_LSN, timedelta(minutes=ahead_min)
+def _chunks(asked: Sequence[Table]) -> Iterator[Sequence[Table]]:
+    """Yield tables whose capture instances one statement can ask; those of one table stay together."""
+    chunk: list[Table] = []
+    size = 0
+    for table in asked:
+        if chunk and size + len(table.instances) > queries.CHANGED_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(table)
+        size += len(table.instances)
+    if chunk:
+        yield chunk
 
 
 def _retention_s(session: Session) -> float:

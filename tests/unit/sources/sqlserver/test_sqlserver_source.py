@@ -31,10 +31,10 @@ async def test_an_idle_probe_over_a_thousand_tables_is_one_statement():
     database.counted()
 
     assert await source.probe(at) == {"sql1/TestDB/dbo/T7"}
-    assert database.counted() == {"bound": 1, "places": 2}
+    assert database.counted() == {"scan": 1, "places": 2}
     for _ in range(3):
         assert await source.probe(at) == {"sql1/TestDB/dbo/T7"}
-        assert database.counted() == {"bound": 1}
+        assert database.counted() == {"scan": 1}
 
 
 async def test_a_probe_of_nothing_is_no_statement():
@@ -52,6 +52,27 @@ async def test_a_probe_names_a_stream_whose_page_was_cut_inside_a_transaction():
 
     assert await source.probe({PERSONS: events[1].position}) == {PERSONS}
     assert await source.probe({PERSONS: events[2].position}) == frozenset()
+
+
+async def test_a_probe_sees_a_capture_instance_that_appeared_since():
+    database = Database("Persons")
+    source = database.source()
+    database.commit((2, 1, "a", "x"))
+    end = (await source.read(PERSONS, START, 10)).position
+    assert await source.probe({PERSONS: end}) == frozenset()
+    with_a_new_column(database)()
+    old = database.instances.pop(0)
+    database.commit((2, 2, "b", "Oslo"))
+    database.instances.insert(0, old)  # which does not record a change of the new column
+
+    assert await source.probe({PERSONS: end}) == {PERSONS}
+    assert await rows(source, end) == [{"ID": 2, "Name": "b", "City": "Oslo"}]
+
+
+async def test_a_probe_names_a_stream_whose_position_is_another_source_s():
+    source = Database("Persons").source()
+
+    assert await source.probe({PERSONS: Position("42")}) == {PERSONS}
 
 
 async def test_a_probe_names_every_stream_it_could_not_ask():
@@ -271,8 +292,10 @@ async def test_change_capture_that_is_off_is_a_problem_of_the_whole_source():
     database = Database("Persons")
     database.enabled = False
 
-    with pytest.raises(ConfigError, match=r"EXEC sys\.sp_cdc_enable_db"):
-        await database.source().discover()
+    source = database.source()
+    for call in (source.discover(), source.probe({PERSONS: START}), source.read(PERSONS, START, 10)):
+        with pytest.raises(ConfigError, match=r"EXEC sys\.sp_cdc_enable_db"):
+            await call
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Database:
     def counted(self) -> Counter[str]:
         """Return how many statements of which kind there were since the last time."""
         counted = Counter(
-            "bound" if sql == queries.BOUND else "places" if " AS n, k.*" in sql else "other" for sql in self.statements
+            "scan" if sql == queries.SCAN else "places" if " AS n, k.*" in sql else "other" for sql in self.statements
         )
         self.statements.clear()
         return counted
@@ -145,8 +145,16 @@ class Database:
 type Rows = Iterable[Sequence[Any]]
 
 
-def _bound(database: Database) -> Rows:
-    yield lsn(database.scanned) if database.scanned else None, 0
+def _scan(database: Database) -> Rows:
+    if not database.enabled:
+        msg = "Invalid object name 'cdc.lsn_time_mapping'. (208) (SQLExecDirectW)"
+        raise GoneError(msg)
+    yield (
+        lsn(database.scanned) if database.scanned else None,
+        0,
+        len(database.instances),
+        max((each.object_id for each in database.instances), default=None),
+    )
 
 
 def _database(database: Database) -> Rows:
@@ -183,7 +191,7 @@ def _table_id(database: Database, name: str) -> Rows:
 
 
 _METADATA: Mapping[str, Callable[..., Rows]] = {
-    queries.BOUND: _bound,
+    queries.SCAN: _scan,
     queries.DATABASE: _database,
     queries.INSTANCES: _instances,
     queries.CLUSTERED_KEYS: _clustered_keys,
