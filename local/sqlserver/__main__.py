@@ -23,6 +23,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder that keeps the databases; default: forgotten at the end")
     parser.add_argument("--database", action="append", help="database to create; repeatable; default: TestDB")
     parser.add_argument("--password", default="Sluice-local-1", help="password of sa")
+    parser.add_argument("--keep-pages-mb", type=int, default=0, help="keep encoded results, for benchmarks")
     parser.add_argument("--no-recovery", action="store_true", help="do not offer to resume idle connections")
 
 
@@ -34,6 +35,7 @@ async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
         databases = arguments.database or ["TestDB"]
         recovery = not arguments.no_recovery
         server = SqlServer(folder, databases, arguments.password, recovery=recovery, port=arguments.port)
+        server.pages.size = arguments.keep_pages_mb << 20
         server.start()
         try:
             yield Part(
@@ -113,6 +115,10 @@ def _recovery(server: SqlServer, value: Any) -> None:
     server.faults.recovery = bool(value)
 
 
+def _keep_pages(server: SqlServer, value: Any) -> None:
+    server.pages.size = int(value) << 20
+
+
 _FAULTS: dict[str, Callable[[SqlServer, Any], None]] = {
     "capture": _capture,
     "cleanup": _cleanup,
@@ -123,6 +129,7 @@ _FAULTS: dict[str, Callable[[SqlServer, Any], None]] = {
     "delay_s": lambda server, value: server.faults.delay(float(value)),
     "refuse": lambda server, value: server.faults.refuse(float(value)),
     "error": _error,
+    "keep_pages_mb": _keep_pages,
     "recovery": _recovery,
     "pause": _pause,
     "resume": lambda server, value: server.faults.resume(value),

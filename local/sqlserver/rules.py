@@ -12,7 +12,9 @@ from local.sqlserver.errors import SqlError, syntax
 from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.plans import Plan
 from local.sqlserver.sqltypes import INT, nvarchar
-from local.sqlserver.tds.tokens import DELETE, EXECUTE, INSERT, SELECT, UPDATE
+from local.sqlserver.tds.pages import Page
+from local.sqlserver.tds.rows import encode_rows
+from local.sqlserver.tds.tokens import DELETE, EXECUTE, INSERT, SELECT, UPDATE, columns
 
 if TYPE_CHECKING:
     from local.sqlserver.session import Answer, Session, Variables
@@ -37,9 +39,25 @@ def _query(session: "Session", node: tree.Query, variables: "Variables", answer:
         answer.done(SELECT, None)
         return
     assert plan.columns is not None
-    count = answer.rows(plan.columns, _results(session, plan, bindings))
+    if session.server.pages.keeps(plan.statements[0]) and not session.work.writing:
+        count = _page(session, plan, bindings, answer)
+    else:
+        count = answer.rows(plan.columns, _results(session, plan, bindings))
     session.context.row_count = count
     answer.done(SELECT, count)
+
+
+def _page(session: "Session", plan: Plan, bindings: dict[str, Any], answer: "Answer") -> int:
+    assert plan.columns is not None
+    key = (id(plan), session.work.database.commits, *bindings.values())
+    page = session.server.pages.get(key)
+    if page is None:
+        rows = list(_results(session, plan, bindings))
+        data = columns(plan.columns) + encode_rows(tuple(column.kind for column in plan.columns), rows)
+        page = Page(data, len(rows), plan)
+        session.server.pages.put(key, page)
+    answer.page(page)
+    return page.rows
 
 
 def _results(session: "Session", plan: Plan, bindings: dict[str, Any]) -> Iterable[Sequence[Any]]:

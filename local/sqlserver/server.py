@@ -16,6 +16,7 @@ from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import SqlError
 from local.sqlserver.faults import Faults
 from local.sqlserver.tds.packets import Wire
+from local.sqlserver.tds.pages import Pages
 
 _FIRST_USER_DATABASE = 5
 _FIRST_SESSION = 51
@@ -27,6 +28,7 @@ class SqlServer:
 
     def __init__(self, folder: Path, databases: list[str], password: str, *, recovery: bool, port: int = 0) -> None:
         self.faults = Faults(recovery=recovery)
+        self.pages = Pages()
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._lock = threading.Lock()
@@ -99,12 +101,7 @@ class SqlServer:
 
     def listed(self) -> list[tuple[str, int, bool]]:
         """Return name, number and capture of every database."""
-        found = []
-        for database in list(self._databases.values()):
-            connection = database.connect()
-            found.append((database.name, database.number, bool(Catalog(connection).state("cdc"))))
-            connection.close()
-        return found
+        return [(database.name, database.number, database.cdc) for database in list(self._databases.values())]
 
     def create_database(self, name: str) -> None:
         """Create a database; SqlError 1801 when it exists."""
@@ -245,5 +242,6 @@ class _Writing:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+        self._database.committed(Catalog(self._connection))
         self._database.end_turn()
         self._connection.close()

@@ -19,6 +19,7 @@ from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.parse_statements import parse_batch
 from local.sqlserver.sql.plans import Plan, expression_query, plan_statement
 from local.sqlserver.sqltypes import SqlType
+from local.sqlserver.tds.pages import Page, Pages
 from local.sqlserver.tds.tokens import Column
 
 _GOES_ON = frozenset({515, 547, 2601, 2627, 2628, 8152, 3621})
@@ -30,6 +31,10 @@ class Answer(Protocol):
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> int:
         """Send a result; return how many rows it had."""
+        ...
+
+    def page(self, page: Page) -> None:
+        """Send a result that was kept."""
         ...
 
     def done(self, command: int, count: int | None) -> None:
@@ -47,6 +52,8 @@ class Answer(Protocol):
 
 class Server(Protocol):
     """What a session needs of the server."""
+
+    pages: Pages
 
     def database(self, name: str) -> Database | None:
         """Return a database by its name."""

@@ -107,7 +107,7 @@ def enable_table(
     for ordinal, (column_number, _) in enumerate(key.columns if key else (), 1):
         label = next(column.name for column in table.columns if column.number == column_number)
         catalog.rows("INSERT INTO m_capture_key VALUES (?, ?, ?, ?)", number, ordinal, label, column_number)
-    create_triggers(catalog, table, number)
+    _create_triggers(catalog, table, number)
     catalog.touch()
 
 
@@ -175,8 +175,14 @@ def _create_change_table(catalog: Catalog, instance: str, captured: list[TableCo
     return number
 
 
-def create_triggers(catalog: Catalog, table: Table, instance: int) -> None:
-    """Write the triggers that fill one change table from its source as that is now."""
+def replace_triggers(catalog: Catalog, table: Table, instance: int) -> None:
+    """Write the triggers of one change table anew, after its source has changed."""
+    for name in "iduk":
+        catalog.rows(f"DROP TRIGGER IF EXISTS t{instance}{name}")
+    _create_triggers(catalog, table, instance)
+
+
+def _create_triggers(catalog: Catalog, table: Table, instance: int) -> None:
     captured = catalog.rows("SELECT name, computed FROM m_captured WHERE object_id = ? ORDER BY ordinal", instance)
     columns = [None if computed else table.column(name) for name, computed in captured]
     keys = [name for (name,) in catalog.rows("SELECT name FROM m_capture_key WHERE object_id = ?", instance)]
@@ -187,15 +193,14 @@ def create_triggers(catalog: Catalog, table: Table, instance: int) -> None:
     mask = _mask_text(columns)
     before = _row(instance, "cdc_seq()", 3, mask, [_before(column) for column in columns])
     after = _row(instance, "cdc_pair()", 4, mask, [_after(column) for column in columns])
-    key_changed = " OR ".join(_changed(name) for name in keys) or "0"
     changed = " OR ".join(_changed(column.name) for column in columns if column is not None) or "0"
-    for name, event, body in (
-        ("i", "INSERT", inserted),
-        ("d", "DELETE", deleted),
-        ("k", f"UPDATE ON {table.sqlite_name} WHEN {key_changed}", f"{deleted} {moved}"),
-        ("u", f"UPDATE ON {table.sqlite_name} WHEN NOT ({key_changed}) AND ({changed})", f"{before} {after}"),
-    ):
-        catalog.rows(f"DROP TRIGGER IF EXISTS t{instance}{name}")
+    triggers = {"i": ("INSERT", inserted), "d": ("DELETE", deleted)}
+    if keys:
+        key_changed = " OR ".join(_changed(name) for name in keys)
+        triggers["k"] = (f"UPDATE ON {table.sqlite_name} WHEN {key_changed}", f"{deleted} {moved}")
+        changed = f"NOT ({key_changed}) AND ({changed})"
+    triggers["u"] = (f"UPDATE ON {table.sqlite_name} WHEN {changed}", f"{before} {after}")
+    for name, (event, body) in triggers.items():
         place = event if " ON " in event else f"{event} ON {table.sqlite_name}"
         catalog.rows(f"CREATE TRIGGER t{instance}{name} AFTER {place} BEGIN {body} END")
 

@@ -25,17 +25,21 @@ class Database:
         self.name = name
         self.number = number
         self.capture = "on"
+        self.cdc = False  # sys.databases.is_cdc_enabled, as committed
+        self.commits = 0
         self.plans: dict[Any, tuple[Any, Any]] = {}  # shared by all sessions: the key names what a plan depends on
         self._path = folder / f"{name.encode().hex()}.sqlite"
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._identities: dict[int, int] = {}
         self._row_version: int | None = None
-        if not self._path.exists():
-            connection = self.connect()
+        fresh = not self._path.exists()
+        connection = self.connect()
+        if fresh:
             with connection:
                 connection.execute(SCHEMA)
-            connection.close()
+        self.committed(Catalog(connection))
+        connection.close()
 
     def connect(self) -> apsw.Connection:
         """Open a connection with all collations and pure functions."""
@@ -66,6 +70,11 @@ class Database:
     def end_turn(self) -> None:
         """Let the next writer in."""
         self._turn.release()
+
+    def committed(self, catalog: Catalog) -> None:
+        """Take note of a commit."""
+        self.commits += 1
+        self.cdc = bool(catalog.state("cdc"))
 
     def next_identity(self, catalog: Catalog, table: int) -> int:
         """Return the next identity of a table; as in SQL Server, a rolled back one is not used again."""

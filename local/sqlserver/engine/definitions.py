@@ -168,7 +168,7 @@ def _note_definition(work: Work, table: Table, node: commands.AlterTable) -> Non
     assert changed is not None
     utc, minutes = temporal.now()
     for (instance,) in work.catalog.rows("SELECT object_id FROM m_instance WHERE source = ?", table.number):
-        capture.create_triggers(work.catalog, changed, instance)
+        capture.replace_triggers(work.catalog, changed, instance)
         values = (
             table.number,
             instance,

@@ -166,6 +166,7 @@ class Work:
         except BaseException:
             self.rollback()
             raise
+        self.database.committed(self.catalog)
         self._end()
 
     def rollback(self) -> None:

@@ -47,6 +47,8 @@ class Cursor:
 
     def at(self, *words: str) -> bool:
         """Whether the next tokens are these words or symbols."""
+        if len(words) == 1:  # most calls by far
+            return self._tokens[self._at].word == words[0]
         return all(self.ahead(n).word == word for n, word in enumerate(words))
 
     def accept(self, *words: str) -> bool:

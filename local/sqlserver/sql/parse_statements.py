@@ -4,6 +4,7 @@ https://learn.microsoft.com/sql/t-sql/statements/statements
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from local.sqlserver.sql import commands, tree
@@ -90,9 +91,11 @@ def _query_or_change(cursor: Cursor) -> commands.Statement:
     if cursor.at("DELETE"):
         return _delete(cursor, common)
     if cursor.at("INSERT"):
-        raise cursor.fail()
-    query = parse_query(cursor)
-    return tree.Query(query.body, common, query.order, query.offset, query.fetch)
+        insert = _insert(cursor)
+        if not isinstance(insert.rows, tree.Query):
+            raise cursor.fail()
+        return replace(insert, rows=replace(insert.rows, common=common))
+    return replace(parse_query(cursor), common=common)
 
 
 def _insert(cursor: Cursor) -> commands.Insert:

@@ -8,6 +8,7 @@ from local.sqlserver.errors import SqlError
 from local.sqlserver.sqltypes import SqlType
 from local.sqlserver.tds import tokens
 from local.sqlserver.tds.packets import Wire
+from local.sqlserver.tds.pages import Page
 from local.sqlserver.tds.rows import encode_rows
 
 _BLOCK = 500
@@ -38,6 +39,12 @@ class WireAnswer:
             self._wire.write(encode_rows(kinds, block))
             count += len(block)
         return count
+
+    def page(self, page: Page) -> None:
+        """Send a result that was kept."""
+        self._flush_done()
+        self._between(page.rows)
+        self._wire.write(page.data)
 
     def done(self, command: int, count: int | None) -> None:
         """End a statement."""
