@@ -1,0 +1,1 @@
+"""Commands that this repository runs on itself."""
