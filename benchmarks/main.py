@@ -12,8 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -29,12 +29,14 @@ from local.sqlserver import driver
 from shared import amqp, naming, pack, routing
 from shared.capture import Capture
 from shared.deliver import Deliver, Incoming
-from shared.events import Message
+from shared.events import Stream
 from shared.settings import load
 from shared.settings.model import Settings
 from shared.wiring import Wiring
 
-ROWS = 30_000
+TABLES = 4
+ROWS_EACH = 10_000
+ROWS = TABLES * ROWS_EACH
 ROUNDS = 3
 IDLE_TABLES = 1_000
 RESULT = Path(__file__).parent / "results" / "main.json"
@@ -66,14 +68,15 @@ def main() -> None:
 
 async def _measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        tables = [f"Wide{number}" for number in range(ROUNDS)]
+        groups = [[f"Wide{number}_{part}" for part in range(TABLES)] for number in range(ROUNDS)]
+        tables = [table for group in groups for table in group]
         async with _cloud(Path(folder), tables) as (cloud, settings):
             print(f"loading {ROUNDS} x {ROWS:,} rows …", file=sys.stderr)
             for table in tables:
                 await asyncio.to_thread(_load, cloud, table)
-            rounds = [await _round(cloud, settings, table) for table in tables]
+            rounds = [await _round(cloud, settings, group) for group in groups]
             counts = rounds[0][1]
-            result: dict[str, Any] = {"rows": ROWS, "rounds": ROUNDS}
+            result: dict[str, Any] = {"rows": ROWS, "tables": TABLES, "rounds": ROUNDS}
             for name in rounds[0][0]:
                 result[name] = round(median(times[name] for times, _ in rounds), 1)
         result |= counts
@@ -123,32 +126,30 @@ def _load(cloud: Cloud, table: str) -> None:
             key, f"Person {key} {'x' * 60}", f"person.{key}@{'example' * 8}.com", f"{key}.1234", key * 1_000_003,
             key / 7, key % 2, "1990-01-31", "2026-11-21 07:28:06.1234567", str(UUID(int=key)),
         )
-        for key in range(1, ROWS + 1)
+        for key in range(1, ROWS_EACH + 1)
     ]  # fmt: skip
-    for start in range(0, ROWS, 1_000):
+    for start in range(0, ROWS_EACH, 1_000):
         cursor.executemany(f"INSERT INTO dbo.[{table}] VALUES (?,?,?,?,?,?,?,?,?,?)", rows[start : start + 1_000])  # noqa: S608
         connection.commit()
     connection.close()
 
 
-async def _round(cloud: Cloud, settings: Settings, table: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Measure one table: the driver alone, capture, deliver, prepared batches alone."""
-    only = tuple(entry for entry in settings.sources[0].tables if entry.name == table)
-    settings = replace(settings, sources=(replace(settings.sources[0], tables=only),))
-    stream = naming.stream("bench", "TestDB", "dbo", table)
+async def _round(cloud: Cloud, settings: Settings, tables: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure one group of tables: the driver alone, capture, deliver, prepared batches alone."""
+    only = tuple(entry for entry in settings.sources[0].tables if entry.name in tables)
+    wiring = Wiring(replace(settings, sources=(replace(settings.sources[0], tables=only),)))
     times: dict[str, float] = {}
-    times["capture_ceiling_per_s"] = await _rate(lambda: asyncio.to_thread(_fetch, cloud, table))
-    wiring = Wiring(settings)
+    times["capture_ceiling_per_s"] = await _rate(lambda: asyncio.to_thread(_fetch, cloud, tables))
     capture = await wiring.capture()
     before = await _totals(cloud)
     times["capture_per_s"] = await _rate(lambda: _captured(capture))
     counts = await _since(cloud, before, "capture")
-    packs = await _packs(cloud, stream)
+    packs = await _packs(cloud)
     before = await _totals(cloud)
     deliver = await wiring.deliver()
     times["deliver_per_s"] = await _rate(lambda: _delivered(deliver, packs))
     counts |= await _since(cloud, before, "deliver")
-    times["deliver_ceiling_per_s"] = await _ceiling(wiring, stream, packs)
+    times["deliver_ceiling_per_s"] = await _ceiling(wiring, packs)
     await wiring.close()
     await cloud.part("broker").fault({"purge": settings.ingest_queue})
     return times, counts
@@ -160,51 +161,70 @@ async def _rate(work: Callable[[], Awaitable[None]]) -> float:
     return ROWS / (time.perf_counter() - started)
 
 
-def _fetch(cloud: Cloud, table: str) -> None:
+def _fetch(cloud: Cloud, tables: Sequence[str]) -> None:
     connection = _connect(cloud)
-    cursor = connection.execute(f"SELECT * FROM cdc.[dbo_{table}_CT]")  # noqa: S608
     count = 0
-    while rows := cursor.fetchmany(5_000):
-        count += len(rows)
+    for table in tables:
+        cursor = connection.execute(f"SELECT * FROM cdc.[dbo_{table}_CT]")  # noqa: S608
+        while rows := cursor.fetchmany(5_000):
+            count += len(rows)
     connection.close()
     assert count == ROWS, count
 
 
 async def _captured(capture: Capture) -> None:
-    while sum(len(held.trail) for held in capture.held.values()) == 0:
-        await capture.tick()
+    await capture.tick()
 
 
-async def _packs(cloud: Cloud, stream: str) -> list[bytes]:
-    """Return the bodies of the packs that wait in the ingest queue."""
+async def _packs(cloud: Cloud) -> dict[Stream, list[bytes]]:
+    """Return the bodies of the packs that wait in the ingest queue, by stream, in order."""
     async with (
         ClientSession() as session,
         session.get(f"{cloud.part('broker').control}/messages", params={"entity": "ingest-queue"}) as answer,
     ):
         bodies = [base64.b64decode(message["body"]) for message in await answer.json(content_type=None)]
-    assert sum(pack.decode(body).header.count for body in bodies) == ROWS, stream
-    return bodies
+    packs: dict[Stream, list[bytes]] = {}
+    for body in bodies:
+        packs.setdefault(pack.decode(body).header.stream, []).append(body)
+    count = sum(pack.decode(body).header.count for body in bodies)
+    assert count == ROWS, f"{count} changes were captured"
+    return packs
 
 
-async def _delivered(deliver: Deliver, packs: Sequence[bytes]) -> None:
-    for body in packs:
-        await deliver.deliver(Incoming(body, pack.CONTENT_TYPE))
+async def _delivered(deliver: Deliver, packs: Mapping[Stream, Sequence[bytes]]) -> None:
+    async def one(bodies: Sequence[bytes]) -> None:
+        for body in bodies:
+            await deliver.deliver(Incoming(body, pack.CONTENT_TYPE))
+
+    await asyncio.gather(*(one(bodies) for bodies in packs.values()))
 
 
-async def _ceiling(wiring: Wiring, stream: Any, packs: Sequence[bytes]) -> float:
+async def _ceiling(wiring: Wiring, packs: Mapping[Stream, Sequence[bytes]]) -> float:
     """Return what the broker takes when all messages are encoded beforehand."""
-    messages: list[Message] = []
-    for body in packs:
-        messages.extend(routing.messages(stream, list(pack.decode(body).changes), replay=9))
-    batches = list(amqp.batches(messages, wiring.settings.capture.max_message_bytes))
-    client = amqp.Namespace(wiring.settings.bus)
-    async with client.client.get_topic_sender(naming.topic(stream)) as sender:
-        await sender.create_message_batch()
+    prepared: dict[str, list[amqp.EncodedBatch]] = {}
+    for stream, bodies in packs.items():
+        messages = [
+            message
+            for body in bodies
+            for message in routing.messages(stream, list(pack.decode(body).changes), replay=9)
+        ]
+        prepared[naming.topic(stream)] = list(amqp.batches(messages, wiring.settings.capture.max_message_bytes))
+    namespace = amqp.Namespace(wiring.settings.bus)
+    async with AsyncExitStack() as senders:
+        opened = {
+            topic: await senders.enter_async_context(namespace.client.get_topic_sender(topic)) for topic in prepared
+        }
+        for sender in opened.values():
+            await sender.create_message_batch()
+
+        async def one(topic: str) -> None:
+            for batch in prepared[topic]:
+                await amqp.transfer(opened[topic], batch, encoded=True)
+
         started = time.perf_counter()
-        for batch in batches:
-            await amqp.transfer(sender, batch, encoded=True)
+        await asyncio.gather(*(one(topic) for topic in prepared))
         rate = ROWS / (time.perf_counter() - started)
-    await client.close()
+    await namespace.close()
     return rate
 
 
