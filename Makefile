@@ -20,7 +20,7 @@ test: setup ## every test
 check: setup ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy function_app.py shared functions cli local benchmarks tests
+	$(BIN)/mypy function_app.py shared functions cli local benchmarks tests tools
 	$(BIN)/lint-imports
 	$(PYTEST) tests/unit -q
 
