@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import batched
 
 from shared import schedule
 from shared.checkpoint import Checkpoint
@@ -36,7 +37,10 @@ LOOK_AGAIN_S = 60.0
 
 @dataclass(slots=True)
 class SourceInUse:
-    """A source that capture reads, and how it is doing. `deadline_s` bounds its part of one round."""
+    """A source that capture reads, and how it is doing; shards of one process share it.
+
+    `deadline_s` bounds one look at it and one round over its streams.
+    """
 
     source: Source
     deadline_s: float
@@ -46,6 +50,18 @@ class SourceInUse:
     look_at: float = float("-inf")
     failures: int = 0
     left_alone_until: float = float("-inf")
+
+
+@dataclass(slots=True)
+class _Part:
+    """One source's part of a tick: its streams go their own way, so that no source waits for another."""
+
+    name: str
+    source: SourceInUse
+    busy: bool = False
+    loaded: frozenset[Stream] = frozenset()
+    marks_read_at: float = float("-inf")
+    marks_moved_at: float = float("-inf")
 
 
 class Capture:
@@ -63,7 +79,7 @@ class Capture:
         settings: CaptureSettings,
         clock: Clock,
     ) -> None:
-        self._sources = sources
+        self._parts = [_Part(name, source) for name, source in sources.items()]
         self._shard = shard
         self._forward = forward
         self._checkpoint = checkpoint
@@ -74,7 +90,7 @@ class Capture:
         self._held: dict[Stream, Held] = {}
         self._version: str | None = None
         self._lease_lost = False
-        self._marks_read_at = self._marks_moved_at = float("-inf")
+        self._all_quiet = asyncio.Event()
 
     @property
     def held(self) -> Mapping[Stream, Held]:
@@ -95,11 +111,13 @@ class Capture:
             log.debug("stepped aside", extra={"reason": str(why)})
             self._version = None
             return
+        if fresh:
+            self._version = None
         self._lease_lost = False
         keeper = asyncio.create_task(self._keep_lease())
         try:
-            await self._load(fresh=fresh)
-            await self._linger()
+            await self._load()
+            await self._advance_all()
         finally:
             keeper.cancel()
 
@@ -115,64 +133,116 @@ class Capture:
             if lost:
                 self._lease_lost, self._version = True, None
 
-    async def _load(self, *, fresh: bool) -> None:
+    async def _load(self) -> None:
+        """Read the states again when the bell was rung, or the lease was not held without a break."""
         version = await self._control.version()  # before the states: whoever rings after this is heard next time
-        found_others = [await self._look_at(name, source) for name, source in self._sources.items()]
-        if fresh or version != self._version or any(found_others):
-            found = {entry.stream: (name, entry) for name, source in self._sources.items() for entry in source.found}
+        if version != self._version:
             self._version = None
-            self._held = await self._shard.load(found)
-            self._version = version
-            self._marks_read_at = float("-inf")
+            found = {stream: each for part in self._parts for stream, each in _found(part).items()}
+            self._held = await self._shard.load(found, self._held)
+            for part in self._parts:
+                part.loaded, part.marks_read_at = frozenset(_found(part)), float("-inf")
+            self._version = None if self._lease_lost else version
 
-    async def _look_at(self, name: str, source: SourceInUse) -> bool:
-        """Look which streams a source has: once, then now and then while some are missing. True if they changed."""
-        now = self._clock.monotonic()
-        if now < source.look_at:
-            return False
-        before = {entry.stream for entry in source.found}
-        try:
-            async with asyncio.timeout(source.deadline_s):
-                source.found, source.problems = await source.source.discover()
-        except (TransientError, ConfigError, TimeoutError) as why:
-            self._leave_source_alone(name, source, why)
-            source.look_at = source.left_alone_until
-            return False
-        source.failures = 0
-        source.look_at = now + LOOK_AGAIN_S if source.problems else float("inf")
-        for problem in source.problems:
-            log.error("stream not captured", extra={"source": name, "reason": str(problem)})
-        return {entry.stream for entry in source.found} != before
+    async def _advance_all(self) -> None:
+        """Give every source its part of the tick, side by side.
 
-    async def _linger(self) -> None:
+        Raises:
+            TransientError: the state store is away.
+        """
         ends = self._clock.monotonic() + self._settings.linger_s
-        while True:
-            for stale in [held for held in self._held.values() if held.stale]:
-                self._held[stale.found.stream] = await self._again(stale)
-            async with asyncio.TaskGroup() as rounds:
-                moved = [rounds.create_task(self._round(n, s, ends)) for n, s in self._sources.items()]
-            await self._settle()
-            await self._save_intervals()
-            busy = any(task.result() for task in moved) or self._is_worth_waiting()
-            if not busy or self._lease_lost or self._clock.monotonic() >= ends:
+        for part in self._parts:
+            self._note(part, busy=True)
+        async with asyncio.TaskGroup() as tasks:
+            parts = [tasks.create_task(self._work(part, ends)) for part in self._parts]
+        for task in parts:
+            if (why := task.result()) is not None:
+                raise why
+
+    async def _work(self, part: _Part, ends: float) -> TransientError | None:
+        """Go on with one source until all are quiet or the time is over; return why its states cannot be reached."""
+        try:
+            await self._look_at(part)
+            while True:
+                busy = await self._turn(part, ends)
+                self._note(part, busy=busy and self._clock.monotonic() < ends)
+                if self._lease_lost or self._all_quiet.is_set():
+                    return None
+                await self._nap()
+        except TransientError as why:
+            return why
+        finally:
+            self._note(part, busy=False)
+
+    def _note(self, part: _Part, *, busy: bool) -> None:
+        part.busy = busy
+        if any(each.busy for each in self._parts):
+            self._all_quiet.clear()
+        else:
+            self._all_quiet.set()
+
+    async def _nap(self) -> None:
+        """Wait a moment before looking again; not when all have become quiet meanwhile."""
+        nap = asyncio.create_task(self._clock.sleep(self._settings.linger_poll_s))
+        quiet = asyncio.create_task(self._all_quiet.wait())
+        try:
+            await asyncio.wait((nap, quiet), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nap.cancel()
+            quiet.cancel()
+
+    async def _turn(self, part: _Part, ends: float) -> bool:
+        """Look once at all that is due; True when it is worth looking again at once."""
+        if self._lease_lost:
+            return False
+        for stale in self._of(part):
+            if stale.stale and self._clock.monotonic() >= stale.left_alone_until:
+                await self._again(stale)
+        moved = await self._round(part, ends)
+        await self._settle(part)
+        await self._save_intervals(part)
+        return moved or self._is_worth_waiting(part)
+
+    def _of(self, part: _Part) -> list[Held]:
+        return [held for held in self._held.values() if held.source == part.name]
+
+    async def _look_at(self, part: _Part) -> None:
+        """Look which streams a source has: once, then now and then while some are missing; hold those that are new."""
+        source, now = part.source, self._clock.monotonic()
+        if now >= source.look_at:
+            try:
+                async with asyncio.timeout(source.deadline_s):
+                    source.found, source.problems = await source.source.discover()
+            except (TransientError, ConfigError, TimeoutError) as why:
+                self._leave_source_alone(part, why)
+                source.look_at = source.left_alone_until
                 return
-            await self._clock.sleep(self._settings.linger_poll_s)
+            source.failures = 0
+            source.look_at = now + LOOK_AGAIN_S if source.problems else float("inf")
+            for problem in source.problems:
+                log.error("stream not captured", extra={"source": part.name, "reason": str(problem)})
+        found = _found(part)
+        if found.keys() != part.loaded:
+            fresh = await self._shard.load(found, self._held)
+            others = {stream: held for stream, held in self._held.items() if held.source != part.name}
+            self._held, part.loaded = others | fresh, frozenset(found)
 
     async def _again(self, stale: Held) -> Held:
         try:
-            return await self._shard.again(stale)
+            fresh = self._held[stale.found.stream] = await self._shard.again(stale)
         except ConfigError as why:
             self._leave_stream_alone(stale, why)
             return stale
+        return fresh
 
-    def _is_worth_waiting(self) -> bool:
+    def _is_worth_waiting(self, part: _Part) -> bool:
         """Whether a stream waits for destinations that are getting on."""
-        waiting = any(self._forward.is_far_ahead(held) and not held.stale for held in self._held.values())
-        return waiting and self._clock.monotonic() < self._marks_moved_at + PATIENCE_S
+        waiting = any(self._forward.is_far_ahead(held) and not held.stale for held in self._of(part))
+        return waiting and self._clock.monotonic() < part.marks_moved_at + PATIENCE_S
 
-    async def _round(self, name: str, source: SourceInUse, ends: float) -> bool:
+    async def _round(self, part: _Part, ends: float) -> bool:
         """Look once at every due stream of one source; True when something was sent."""
-        due = [held for held in self._held.values() if held.source == name and self._is_due(held)]
+        source, due = part.source, [held for held in self._of(part) if self._is_due(held)]
         if not due or self._clock.monotonic() < source.left_alone_until:
             return False
         at_once = asyncio.Semaphore(STREAMS_AT_ONCE)
@@ -181,24 +251,31 @@ class Capture:
                 changed = await source.source.probe({held.state.stream: held.state.position for held in due})
                 worth = [h for h in due if h.state.stream in changed or self._forward.is_long_quiet(h)]
                 async with asyncio.TaskGroup() as streams:
-                    moved = [streams.create_task(self._advance(held, source, ends, at_once)) for held in worth]
+                    moved = {
+                        held.state.stream: streams.create_task(self._advance(held, source, ends, at_once))
+                        for held in worth
+                    }
         except (TransientError, ConfigError, TimeoutError) as why:
-            self._leave_source_alone(name, source, why)
+            self._leave_source_alone(part, why)
             return False
         source.failures = 0
+        active = {stream for stream, task in moved.items() if task.result()}
         for held in due:
-            if held.state.stream not in changed and not held.stale:
+            if held.state.stream not in active and not held.stale and not self._is_left_alone(held):
                 self._quiet(held)
-        return any(task.result() for task in moved)
+        return bool(active)
 
     def _is_due(self, held: Held) -> bool:
         """Whether to look at the stream now: not paused, parked, left alone or too far ahead, and its turn has come."""
         state, now = held.state, self._clock.now()
         if state.status != "running" or (state.not_before is not None and now < state.not_before):
             return False
-        if held.stale or self._forward.is_far_ahead(held) or self._clock.monotonic() < held.left_alone_until:
+        if held.stale or self._forward.is_far_ahead(held) or self._is_left_alone(held):
             return False
         return held.active or now >= held.due_at
+
+    def _is_left_alone(self, held: Held) -> bool:
+        return self._clock.monotonic() < held.left_alone_until
 
     def _quiet(self, held: Held) -> None:
         """Look less often at a stream that was found quiet again; right after activity only its turn is set."""
@@ -216,9 +293,11 @@ class Capture:
     async def _advance(self, held: Held, source: SourceInUse, ends: float, at_once: asyncio.Semaphore) -> bool:
         """Bring one stream forward; True when a pack was sent. Its errors are its own."""
         async with at_once:
+            if self._lease_lost:
+                return False
             try:
                 try:
-                    held.active = await self._forward.move(
+                    moved = await self._forward.move(
                         held,
                         source.source,
                         source.page,
@@ -226,6 +305,7 @@ class Capture:
                     )
                 except PositionLostError as why:
                     await self._forward.halt(held, str(why))
+                    await self._control.touch()
                     return False
             except StaleError as why:
                 log.info("stream read again", extra={"stream": held.state.stream, "reason": why.message})
@@ -234,31 +314,34 @@ class Capture:
                 self._leave_stream_alone(held, why)
                 return False
         held.failures = 0
-        return held.active
+        held.active = held.active or moved
+        return moved
 
-    async def _settle(self) -> None:
+    async def _settle(self, part: _Part) -> None:
         """See how far deliver is; send a probe where something that was sent has not arrived for long."""
         now = self._clock.monotonic()
-        waiting = [held for held in self._held.values() if not held.confirmed and not held.stale]
-        if not waiting or now < self._marks_read_at + MARKS_EVERY_S:
+        waiting = [h for h in self._of(part) if not h.confirmed and not h.stale and h.state.status == "running"]
+        if not waiting or now < part.marks_read_at + MARKS_EVERY_S:
             return
-        self._marks_read_at = now
+        part.marks_read_at = now
         if await self._shard.see_marks(waiting):
-            self._marks_moved_at = now
-        for held in waiting:
-            if held.confirmed or held.stale or held.state.status != "running" or now < held.probe_at:
-                continue
-            fresh = self._held[held.found.stream] = await self._again(held)
-            if fresh is not held:
-                continue
-            try:
-                await self._forward.probe(held)
-            except TransientError as why:
-                self._leave_stream_alone(held, why)
+            part.marks_moved_at = now
+        missing = [h for h in waiting if not h.confirmed and not h.stale and now >= max(h.probe_at, h.left_alone_until)]
+        for some in batched(missing, STREAMS_AT_ONCE, strict=False):
+            async with asyncio.TaskGroup() as probes:
+                for held in some:
+                    probes.create_task(self._probe(held))
 
-    async def _save_intervals(self) -> None:
+    async def _probe(self, held: Held) -> None:
+        try:
+            if await self._again(held) is held and not self._is_left_alone(held):
+                await self._forward.probe(held)
+        except SluiceError as why:
+            self._leave_stream_alone(held, why)
+
+    async def _save_intervals(self, part: _Part) -> None:
         """Save the intervals that changed, together; losing one only means looking sooner."""
-        changed = [held for held in self._held.values() if held.unsaved_interval and not held.stale]
+        changed = [held for held in self._of(part) if held.unsaved_interval and not held.stale]
         saves = (self._checkpoint.save(held.saved) for held in changed)
         for held, outcome in zip(changed, await asyncio.gather(*saves, return_exceptions=True), strict=True):
             held.unsaved_interval = False
@@ -276,13 +359,18 @@ class Capture:
         extra = {"stream": held.state.stream, "for_s": round(wait, 1), "reason": str(why)}
         log.warning("stream left alone", extra=extra)
 
-    def _leave_source_alone(self, name: str, source: SourceInUse, why: Exception) -> None:
+    def _leave_source_alone(self, part: _Part, why: Exception) -> None:
+        source = part.source
         source.failures += 1
         wait = schedule.backoff(source.failures, FIRST_BACKOFF_S, LONGEST_BACKOFF_S, _jitter())
         source.left_alone_until = self._clock.monotonic() + wait
         source.problems = [why] if isinstance(why, ConfigError) else source.problems
         reason = str(why) or f"no answer within {source.deadline_s:g} s"
-        log.error("source left alone", extra={"source": name, "for_s": round(wait, 1), "reason": reason})
+        log.error("source left alone", extra={"source": part.name, "for_s": round(wait, 1), "reason": reason})
+
+
+def _found(part: _Part) -> dict[Stream, tuple[str, FoundStream]]:
+    return {entry.stream: (part.name, entry) for entry in part.source.found}
 
 
 def _jitter() -> float:

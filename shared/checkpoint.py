@@ -31,9 +31,14 @@ class Checkpoint:
         bucket = naming.bucket(state.value.stream)
         mine = _Pending(state)
         self._waiting[bucket].append(mine)
-        async with self._locks[bucket]:
-            if mine.outcome is None:
-                await self._write(bucket)
+        try:
+            async with self._locks[bucket]:
+                await asyncio.sleep(0)  # whoever saves in the same turn goes along
+                if mine.outcome is None:
+                    await self._write(bucket)
+        finally:
+            if mine in self._waiting[bucket]:  # cancelled before its turn came
+                self._waiting[bucket].remove(mine)
         if isinstance(mine.outcome, Saved):
             return mine.outcome
         raise mine.outcome or TransientError("the save was interrupted")
@@ -47,6 +52,9 @@ class Checkpoint:
             for pending in together:
                 pending.outcome = why
             return
+        except asyncio.CancelledError:  # of whoever wrote for all: the next one writes again, and the store knows it
+            self._waiting[bucket][:0] = together
+            raise
         for pending, outcome in zip(together, outcomes, strict=True):
             pending.outcome = outcome
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -23,7 +23,8 @@ class Held:
     """One stream as this capture last read or wrote it.
 
     `trail` has the end of each pack sent that the lowest mark does not cover yet; `adrift` says that the stream was
-    loaded with packs under way, so that their number is not known. Times without a zone are monotonic seconds.
+    loaded with packs under way, so that their number is not known. `looked_at` is when a stream that was quiet for long
+    was read and the source turned out to be no further either. Times without a zone are monotonic seconds.
     """
 
     found: FoundStream
@@ -38,6 +39,7 @@ class Held:
     unsaved_interval: bool = False
     failures: int = 0
     left_alone_until: float = 0.0
+    looked_at: datetime | None = None
     probe_at: float = 0.0
     probe_wait: float = 0.0
     trail: deque[Position] = field(default_factory=deque)
@@ -73,10 +75,13 @@ class Shard:
         """Whether this shard advances the stream."""
         return naming.bucket(stream) in self._buckets
 
-    async def load(self, found: Mapping[Stream, tuple[str, FoundStream]]) -> dict[Stream, Held]:
+    async def load(
+        self, found: Mapping[Stream, tuple[str, FoundStream]], before: Mapping[Stream, Held]
+    ) -> dict[Stream, Held]:
         """Read the streams that were found and belong to this shard; create the state of those that have none.
 
-        A stream whose record a newer release wrote is left out, and logged.
+        One that was held `before` and that nobody has changed since stays as it is. A stream whose record a newer
+        release wrote is left out, and logged.
 
         Raises:
             TransientError: the store is away.
@@ -101,7 +106,8 @@ class Shard:
         for stream, (source, entry) in mine.items():
             try:
                 record = records.get(stream) or await self._states.find(stream)
-                held[stream] = await self._hold(source, entry, record)
+                fresh = await self._hold(source, entry, record)
+                held[stream] = _unless_changed(before.get(stream), fresh)
             except ConfigError as why:
                 log.error("stream held back", extra={"stream": stream, "reason": str(why)})  # noqa: TRY400 - no bug
         return held
@@ -115,11 +121,8 @@ class Shard:
         """
         record = await self._states.find(held.found.stream)
         fresh = await self._hold(held.source, held.found, record)
-        if fresh.saved.etag == held.saved.etag:
-            held.stale = False
-            return held
         fresh.active = True
-        return fresh
+        return _unless_changed(held, fresh)
 
     async def see_marks(self, streams: Collection[Held]) -> bool:
         """Read the marks of these streams; notice those whose state somebody else has changed (`stale`).
@@ -134,13 +137,19 @@ class Shard:
         for bucket, some in groupby(by_bucket, key=lambda held: naming.bucket(held.found.stream)):
             together = list(some)
             if len(together) <= FIND_AT_MOST:
-                records: Sequence[Record] = [await self._states.find(held.found.stream) for held in together]
+                records = [record for held in together if (record := await self._readable(held)) is not None]
             else:
-                records = await self._states.load(bucket)
+                records = list(await self._states.load(bucket))
             by_stream = {record.stream: record for record in records}
             for held in together:
                 moved = self._see(held, by_stream.get(held.found.stream)) or moved
         return moved
+
+    async def _readable(self, held: Held) -> Record | None:
+        try:
+            return await self._states.find(held.found.stream)
+        except ConfigError:  # of a newer release; who reads it again says so
+            return None
 
     def _see(self, held: Held, record: Record | None) -> bool:
         if record is None or record.state is None or record.state.etag != held.saved.etag:
@@ -220,3 +229,11 @@ class Shard:
             probe_wait=self._probe_after_s,
             probe_at=self._clock.monotonic() + self._probe_after_s,
         )
+
+
+def _unless_changed(before: Held | None, fresh: Held) -> Held:
+    """Return what was held before when nobody has written since: it also knows what is under way."""
+    if before is None or before.saved.etag != fresh.saved.etag:
+        return fresh
+    before.found, before.source, before.stale = fresh.found, fresh.source, False
+    return before
