@@ -81,7 +81,10 @@ async def _work(workload: Workload, cloud: Cloud, stop: asyncio.Event, seconds: 
             await asyncio.to_thread(workload.large_transaction, LARGE, rng)
         if not killed and passed > kill_at:
             killed = True
-            print("the functions host is killed (SIGKILL), and started again …", flush=True)
+            print(
+                "the functions host is killed (SIGKILL); capture goes on once its lease has run out, in 15 s …",
+                flush=True,
+            )
             await cloud.part("host").kill()
         await asyncio.to_thread(workload.transaction, rng)
         try:
