@@ -31,7 +31,7 @@ def conversion(source: SqlType, target: SqlType, style: int | None = None, *, ca
     Raises:
         SqlError: 529 when no such conversion exists.
     """
-    if source == target:
+    if source == target or _widens(source, target):
         return None
     factory = _FACTORIES.get((source.family, target.family))
     if factory is None:
@@ -43,6 +43,12 @@ def conversion(source: SqlType, target: SqlType, style: int | None = None, *, ca
         return None if convert is _same else convert
     fit = (_cut if cast else _limit)(target)
     return fit if convert is _same else lambda value: fit(convert(value))
+
+
+def _widens(source: SqlType, target: SqlType) -> bool:
+    if source.family is not Family.INTEGER or target.family is not Family.INTEGER or target.name == "bit":
+        return False
+    return target.bounds[0] <= source.bounds[0] and source.bounds[1] <= target.bounds[1]
 
 
 def _fits(source: SqlType, target: SqlType) -> bool:

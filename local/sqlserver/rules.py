@@ -110,19 +110,30 @@ def _change(
     _begin_implicitly(session)
     plan = session.plan(node, variables.kinds)
     bindings = session.bindings(plan, variables)
-    changed = 0
-    output: list[Sequence[Any]] = []
     try:
-        with work.statement():
-            for statement in plan.statements:
-                output += work.connection.execute(statement, bindings)
-                changed += work.connection.changes()
+        changed, output = _apply(work, plan, bindings)
     except apsw.ConstraintError as why:
         raise tables.broken_constraint(work.catalog, work.database.name, why, _VERBS[plan.command]) from why
     session.context.row_count = changed
     if plan.columns is not None:
         answer.rows(plan.columns, output)
     answer.done(plan.command, None if session.no_count else changed)
+
+
+def _apply(work: Work, plan: Plan, bindings: dict[str, Any]) -> tuple[int, list[Sequence[Any]]]:
+    [statement] = plan.statements
+    try:
+        with work.statement():
+            output = list(work.connection.execute(statement, bindings))
+            return work.connection.changes(), output
+    except apsw.ConstraintError:
+        if plan.deferred is None:
+            raise
+    with work.statement():
+        rows = list(work.connection.execute(plan.deferred.select, bindings))
+        work.connection.executemany(plan.deferred.delete, [row[:1] for row in rows])
+        work.connection.executemany(plan.deferred.insert, rows)
+        return len(rows), []
 
 
 def _begin_implicitly(session: "Session") -> None:

@@ -76,6 +76,7 @@ class Table:
     name: str
     columns: tuple[TableColumn, ...]
     is_ms_shipped: bool
+    unique: frozenset[int] = frozenset()  # the numbers of the columns of its keys
 
     @property
     def sqlite_name(self) -> str:
@@ -185,7 +186,9 @@ class Catalog:
             return None
         schema, name, shipped = found[0]
         columns = self.rows("SELECT * FROM m_column WHERE object_id = ? ORDER BY column_id", number)
-        return Table(number, schema, name, tuple(_column(row) for row in columns), bool(shipped))
+        sql = "SELECT column_id FROM m_index_column JOIN m_index USING (object_id, index_id) WHERE object_id = ? AND is_unique"
+        unique = frozenset(key for (key,) in self.rows(sql, number))
+        return Table(number, schema, name, tuple(_column(row) for row in columns), bool(shipped), unique)
 
     def add_object(self, schema: str, name: str, kind: str, *, parent: int = 0, shipped: bool = False) -> int:
         """Create an object and return its number; SqlError 2760 without its schema, 2714 when its name is taken."""

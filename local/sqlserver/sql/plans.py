@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are made of numbers, quoted names and texts of this package
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from local.sqlserver.engine.catalog import Table, TableColumn, quote
@@ -16,6 +16,18 @@ from local.sqlserver.sql.queries import Queries
 from local.sqlserver.sql.scope import Binding, Field, Names, Relation, Scope, Typed
 from local.sqlserver.sqltypes import BIGINT, SqlType
 from local.sqlserver.tds.tokens import DELETE, INSERT, SELECT, UPDATE, Column
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An UPDATE of keys as SQL Server does it: find the new rows, delete the old ones, insert.
+
+    SQLite checks keys row by row, so a set of rows that move onto each other's keys needs this.
+    """
+
+    select: str
+    delete: str
+    insert: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class Plan:
     assigns: tuple[str, ...] = ()
     table: Table | None = None
     inferred: Mapping[str, SqlType] | None = None
+    deferred: Deferred | None = None
 
 
 class Targets(Names, Protocol):
@@ -234,7 +247,10 @@ class _Planner:
         output, returning = self._output(node.output, table, "INSERTED")
         if node.source is None and node.top is None:
             sets = ", ".join(f"{quote(column.name)} = {sql}" for column, sql in changes)
-            return self._plan(f"UPDATE {clause} SET {sets}{where}{returning}", UPDATE, table, output)
+            plan = self._plan(f"UPDATE {clause} SET {sets}{where}{returning}", UPDATE, table, output)
+            if returning or not any(column.number in table.unique for column, _ in changes):
+                return plan
+            return replace(plan, deferred=_deferred(table, key, changes, f"FROM {clause}{where}"))
         limit = self._limit(node.top, scope)
         listed = ", ".join([f"{key} AS k", *(f"{sql} AS u{n}" for n, (_, sql) in enumerate(changes))])
         inner = f"SELECT {listed} FROM {clause}{where}{limit}"
@@ -275,6 +291,20 @@ class _Planner:
             if relation.alias.casefold() == folded and relation.fields:
                 return relation.fields[0].sql.split(".", 1)[0]
         raise SqlError(208, f"Invalid object name '{table.name}'.")
+
+
+def _deferred(table: Table, key: str, changes: list[tuple[TableColumn, str]], rest: str) -> Deferred:
+    new = {column.number: sql for column, sql in changes}
+    stored = [column for column in table.columns if column.computed is None]
+    alias = key.split(".", 1)[0]
+    values = ", ".join(new.get(column.number, f"{alias}.{quote(column.name)}") for column in stored)
+    names = ", ".join(quote(column.name) for column in stored)
+    marks = ", ".join("?" * (len(stored) + 1))
+    return Deferred(
+        f"SELECT {key}, {values} {rest}",
+        f"DELETE FROM {table.sqlite_name} WHERE {table.row_id} = ?",
+        f"INSERT INTO {table.sqlite_name} ({table.row_id}, {names}) VALUES ({marks})",
+    )
 
 
 def _aliased(source: tree.Source, alias: str) -> tree.Table | None:

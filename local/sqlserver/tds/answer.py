@@ -11,7 +11,7 @@ from local.sqlserver.tds.packets import Wire
 from local.sqlserver.tds.pages import Page
 from local.sqlserver.tds.rows import encode_rows
 
-_BLOCK = 500
+_BLOCK = 200
 
 
 class WireAnswer:

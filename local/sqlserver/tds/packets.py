@@ -17,7 +17,7 @@ _END = 0x01
 _RESET = 0x08 | 0x10
 _HEADER = struct.Struct(">BBHHBB")
 DEFAULT_SIZE = 4096
-_FLUSH = 256 * 1024
+_FLUSH = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
