@@ -23,8 +23,9 @@ from shared.settings import load
 from shared.wiring import Wiring
 
 POLL_S = 0.05
-LEASE_S = 15
 LOCK = "PT5S"
+SHORT_LEASE = 'capture { lease = "15s" }'
+"""For `settings`: how soon another capture may go on after one was killed, the shortest that there is."""
 
 
 def table_stream(table: str) -> Stream:
@@ -40,6 +41,7 @@ class Pipeline:
     tables: Sequence[str]
     environment: dict[str, str]
     session: ClientSession
+    max_poll_interval: str = "1s"
     committed: dict[str, list[int]] = field(default_factory=dict)
     _processes: list[PartProcess] = field(default_factory=list)
     _connection: pyodbc.Connection | None = None
@@ -79,14 +81,36 @@ class Pipeline:
 
     # ------------------------------------------------------------------ the product
 
-    async def start(self, functions: str) -> PartProcess:
-        """Start a functions host that runs `functions` (`capture`, `deliver`, `health,health_reasons`)."""
-        number = len(self._processes)
+    def configure(self, settings: str) -> None:
+        """Write the configuration of the processes that are started from now on."""
+        names = ", ".join(f'"{table}"' for table in self.tables)
+        Path(self.environment["SLUICE_CONFIG"]).write_text(
+            f"""
+source "sqlserver" "sql1" {{
+  connection_string = env("SqlServer")
+  poll_interval     = "200ms"
+  max_poll_interval = "{self.max_poll_interval}"
+  tables            = [{names}]
+}}
+output "topics" {{
+  type = "servicebus"
+}}
+{settings}
+"""
+        )
+
+    async def start(self, functions: str, **environment: str) -> PartProcess:
+        """Start a functions host that runs `functions` (`capture`, `deliver`, `health,health_reasons`).
+
+        The next one of the same functions takes the timer's lock over at once: only the product's own lease is waited
+        for. With another `AzureFunctionsWebHost__hostid` both fire.
+        """
+        number, name = len(self._processes), functions.partition(",")[0]
         process = PartProcess(
             "host",
-            ["--functions", functions, "--instance", f"{functions}-{number}"],
-            self.environment,
-            self.directory / f"{functions}-{number}.log",
+            ["--functions", functions, "--instance", name],
+            {**self.environment, **environment},
+            self.directory / f"{name}-{number:02}.log",
             self.session,
         )
         self._processes.append(process)
@@ -94,7 +118,7 @@ class Pipeline:
         return process
 
     def log(self, functions: str) -> str:
-        """Return what every process that ran `functions` has logged."""
+        """Return what every process that ran `functions`, the first of them, has logged."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob(f"{functions}-*.log")))
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
@@ -162,8 +186,7 @@ class Pipeline:
         )
 
     async def close(self) -> None:
-        for process in self._processes:
-            await process.stop(within_s=10)
+        await asyncio.gather(*(process.stop(within_s=10) for process in self._processes))
         if self._connection is not None:
             self._connection.close()
 
@@ -176,27 +199,13 @@ async def pipeline(
     settings: str = "",
     environment: Mapping[str, str] | None = None,
     lock: str = LOCK,
+    max_poll_interval: str = "1s",
 ) -> AsyncIterator[Pipeline]:
     """Run storage, broker and database with captured tables; capture and deliver are started by the test.
 
-    `settings` is added to the configuration file: blocks such as `deliver { hold = "1s" }`.
+    `settings` is added to the configuration file: blocks such as `deliver { hold = "1s" }`. Under a longer
+    `max_poll_interval` than 200 ms the state of a quiet stream is written now and then, with its growing interval.
     """
-    names = ", ".join(f'"{table}"' for table in tables)
-    file = directory / "sluice.hcl"
-    file.write_text(
-        f"""
-source "sqlserver" "sql1" {{
-  connection_string = env("SqlServer")
-  poll_interval     = "200ms"
-  max_poll_interval = "1s"
-  tables            = [{names}]
-}}
-output "topics" {{
-  type = "servicebus"
-}}
-{settings}
-"""
-    )
     entities = config([naming.topic(table_stream(table)) for table in tables], lock=lock)
     async with AsyncExitStack() as stack:
         cloud = await stack.enter_async_context(
@@ -205,13 +214,14 @@ output "topics" {{
         session = await stack.enter_async_context(ClientSession())
         environ = {
             **cloud.settings,
-            "SLUICE_CONFIG": str(file),
+            "SLUICE_CONFIG": str(directory / "sluice.hcl"),
             "INGEST_QUEUE": "ingest-queue",
             "CAPTURE_SCHEDULE": "* * * * * *",
             **(environment or {}),
         }
-        made = Pipeline(cloud, directory, tables, environ, session)
+        made = Pipeline(cloud, directory, tables, environ, session, max_poll_interval)
         stack.push_async_callback(made.close)
+        made.configure(settings)
         await asyncio.to_thread(made.create_tables)
         yield made
 

@@ -1,0 +1,105 @@
+"""The durable steps of capture and deliver, each held at the server that it talks to.
+
+A request that is held may be let go, or forgotten with its connection cut; meanwhile its client can be killed.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shared import naming
+from shared.stores.azure import forms
+from tests.pipeline import Pipeline, table_stream
+
+type When = Literal["before", "after"]
+
+DESTINATION = "topics"
+"""The name of the pipeline's output, which the marks carry."""
+
+_DELIVERED = re.compile(r"delivered stream=(\S+) destination=\S+ count=\d+ after=(\S*) last=(\S+) ")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next request of one kind at one server: how it is held, and what a held one looks like in its state."""
+
+    part: str
+    pause: Mapping[str, Any]
+    shown: Mapping[str, str]
+
+    async def hold(self, line: Pipeline, when: When) -> None:
+        """Have the next such request held, before it is acted on or after, and before it is answered."""
+        await line.cloud.part(self.part).fault({"pause": {**self.pause, "when": when}})
+
+    async def held(self, line: Pipeline) -> None:
+        """Wait until the request is there."""
+        await line.cloud.part(self.part).until(lambda state: any(map(self._is_it, state["paused"])))
+
+    async def release(self, line: Pipeline, *, drop: bool) -> None:
+        """Let the request go on, or forget it."""
+        if self.part != "sqlserver":  # which ends a statement together with its connection
+            await line.cloud.part(self.part).fault({"resume": "all", "drop": drop})
+
+    def _is_it(self, paused: Mapping[str, Any]) -> bool:
+        return all(re.search(pattern, str(paused[name])) for name, pattern in self.shown.items())
+
+
+def read(table: str) -> Step:
+    """Capture reads a page of changes."""
+    page = rf"TOP \(@n\).*dbo_{table}_CT"
+    return Step("sqlserver", {"match": page}, {"sql": f"dbo_{table}_CT"})
+
+
+def ingest() -> Step:
+    """Capture sends a pack to the ingest queue."""
+    return _at_broker("send", "ingest-queue")
+
+
+def checkpoint(table: str) -> Step:
+    """Capture saves how far it got."""
+    key = re.escape(forms.state_key(table_stream(table))[1])
+    return Step("azurite", {"match": f"RowKey='{key}'", "method": "PUT"}, {"method": "PUT", "path": "/sluice"})
+
+
+def renew(shard: int) -> Step:
+    """Capture renews the lease of its shard."""
+    blob = f"/leases/shard-{shard}"
+    return Step("azurite", {"match": rf"{blob}\b(.|\n)*^renew$"}, {"path": rf"{blob}\b"})
+
+
+def forward(table: str) -> Step:
+    """Deliver sends the changes of a pack to their topic."""
+    return _at_broker("send", naming.topic(table_stream(table)))
+
+
+def mark(table: str) -> Step:
+    """Deliver writes how far a destination got; not for the first time, which creates the mark."""
+    key = re.escape(forms.mark_key(table_stream(table), DESTINATION)[1])
+    return Step("azurite", {"match": f"RowKey='{key}'", "method": "PUT"}, {"method": "PUT", "path": "/sluice"})
+
+
+def settle() -> Step:
+    """Deliver completes a pack."""
+    return _at_broker("settle", "ingest-queue")
+
+
+def repeats_seen_by_mark(line: Pipeline, table: str) -> int:
+    """Return how many packs were delivered that began before an earlier one ended."""
+    repeats, furthest = 0, ""
+    for stream, after, last in _DELIVERED.findall(line.log("deliver")):
+        if stream == table_stream(table):
+            repeats += after.strip('"') < furthest
+            furthest = max(furthest, last)
+    return repeats
+
+
+async def repeats_dropped_by_broker(line: Pipeline, table: str) -> int:
+    """Return how many messages the topic knew already."""
+    state = await line.cloud.part("broker").state()
+    dropped: int = state["entities"][naming.topic(table_stream(table))]["dropped_duplicates"]
+    return dropped
+
+
+def _at_broker(on: str, entity: str) -> Step:
+    return Step("broker", {"on": on, "entity": entity}, {"on": on, "entity": f"^{entity}"})
