@@ -199,9 +199,10 @@ class Capture:
             if stale.stale and self._clock.monotonic() >= stale.left_alone_until:
                 await self._again(stale)
         moved = await self._round(part, ends)
+        is_ahead = any(self._forward.is_far_ahead(held) and not held.stale for held in self._of(part))
         await self._settle(part)
         await self._save_intervals(part)
-        return moved or self._is_worth_waiting(part)
+        return moved or (is_ahead and self._clock.monotonic() < part.marks_moved_at + PATIENCE_S)
 
     def _of(self, part: _Part) -> list[Held]:
         return [held for held in self._held.values() if held.source == part.name]
@@ -234,11 +235,6 @@ class Capture:
             self._leave_stream_alone(stale, why)
             return stale
         return fresh
-
-    def _is_worth_waiting(self, part: _Part) -> bool:
-        """Whether a stream waits for destinations that are getting on."""
-        waiting = any(self._forward.is_far_ahead(held) and not held.stale for held in self._of(part))
-        return waiting and self._clock.monotonic() < part.marks_moved_at + PATIENCE_S
 
     async def _round(self, part: _Part, ends: float) -> bool:
         """Look once at every due stream of one source; True when something was sent."""

@@ -1,5 +1,6 @@
 """Bodies that are too large for the broker are stored aside; a reference travels in their place."""
 
+from shared.errors import RejectedError
 from shared.events import ChangeEvent
 from shared.ports import ClaimStore, Format
 
@@ -19,4 +20,8 @@ async def body_within(
     if len(body) <= limit:
         return body
     claim = await claims.put(event_id, body)
-    return form.claimed(event, event_id, topic, claim)
+    reference = form.claimed(event, event_id, topic, claim)
+    if len(reference) > limit:
+        msg = f"event {event_id} is too large for a message, and so is its metadata alone: {len(reference)} bytes"
+        raise RejectedError(msg)
+    return reference

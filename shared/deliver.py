@@ -19,7 +19,7 @@ from shared.errors import RejectedError, StaleError, TransientError
 from shared.events import Mark, Message, PackedChange, Position, Saved, Stream
 from shared.formats.dstream import commit_time
 from shared.pack import Pack, PackHeader
-from shared.ports import Clock, Control, MarkStore, Sink, StateStore
+from shared.ports import ClaimStore, Clock, Control, MarkStore, Sink, StateStore
 from shared.retry import hold
 from shared.settings.model import DeliverSettings
 
@@ -56,6 +56,7 @@ class Deliver:
         states: StateStore,
         marks: MarkStore,
         control: Control,
+        claims: ClaimStore,
         settings: DeliverSettings,
         clock: Clock,
     ) -> None:
@@ -65,6 +66,7 @@ class Deliver:
         self._states = states
         self._marks = marks
         self._control = control
+        self._claims = claims
         self._settings = settings
         self._clock = clock
         self._given_up: set[tuple[str, str]] = set()
@@ -80,7 +82,8 @@ class Deliver:
         except RejectedError as why:
             await self._deliver_other(incoming, why)
             return
-        for destination in self._sinks:
+        to = naming.topic(whole.header.stream)
+        for destination in sorted(self._sinks, key=lambda name: (name, to) in self._given_up):  # the others go first
             if await self._deliver_to(destination, whole) is _Outcome.NEW_CHAIN:
                 return
 
@@ -118,39 +121,43 @@ class Deliver:
         messages = routing.messages(header.stream, changes, header.replay)
         to = naming.topic(header.stream)
         sink = self._sinks[destination]
+        positions = [change.position for change in changes]
         budget = 0.0 if (destination, to) in self._given_up else self._settings.hold_s
         try:
-            await hold(lambda: self._send(sink, to, header.stream, messages), budget_s=budget, clock=self._clock)
+            await hold(
+                lambda: self._send(sink, to, header.stream, messages, positions), budget_s=budget, clock=self._clock
+            )
         except TransientError:
             self._given_up.add((destination, to))
             raise
         self._given_up.discard((destination, to))
 
-    async def _send(self, sink: Sink, to: str, stream: Stream, messages: Sequence[Message]) -> None:
+    async def _send(
+        self, sink: Sink, to: str, stream: Stream, messages: Sequence[Message], positions: Sequence[Position]
+    ) -> None:
         try:
             await sink.send(to, messages)
         except RejectedError:
-            for message in messages:
-                await self._send_one(sink, to, stream, message)
+            for message, position in zip(messages, positions, strict=True):
+                await self._send_one(sink, to, stream, message, position)
 
-    async def _send_one(self, sink: Sink, to: str, stream: Stream, message: Message) -> None:
+    async def _send_one(self, sink: Sink, to: str, stream: Stream, message: Message, position: Position) -> None:
         try:
             await sink.send(to, [message])
         except RejectedError as why:
             event_id = str(message.properties.get("event_id", message.id))
-            position = Position(event_id.split(".", 2)[-1])
-            kept = rejected.message(
-                stream,
-                position,
-                event_id,
-                message.body,
-                reason=why.message,
-                op=message.subject,
-                at=self._clock.now(),
-            )
             extra = {"stream": stream, "event_id": event_id, "reason": why.message}
             log.error("event rejected", extra=extra)  # noqa: TRY400 - the event is at fault, not the code
-            await self._rejected_sink.send(self._rejected_queue, [kept])
+            await self._reject(stream, position, event_id, message.body, reason=why.message, op=message.subject)
+
+    async def _reject(
+        self, stream: Stream, position: Position, event_id: str, body: bytes, *, reason: str, op: str
+    ) -> None:
+        now = self._clock.now()
+        kept = await rejected.message(
+            stream, position, event_id, body, reason=reason, op=op, at=now, claims=self._claims
+        )
+        await self._rejected_sink.send(self._rejected_queue, [kept])
 
     async def _mark(self, destination: str, header: PackHeader, saved: Saved[Mark], base: Position) -> None:
         mark = chain.advanced(header, saved.value, base)
@@ -183,7 +190,10 @@ class Deliver:
             if isinstance(outcome, Saved):
                 break
         extra = {"stream": header.stream, "destination": destination, "chain": fresh.chain, "from": start}
-        log.warning("stream parked" if park else "stream repaired", extra=extra | {"reason": reason})
+        if fresh.status != state.status:
+            log.error("stream halted", extra=extra | {"reason": fresh.reason})
+        else:
+            log.warning("stream parked" if park else "stream repaired", extra=extra | {"reason": reason})
         await self._held(self._control.touch)
 
     @property
@@ -192,7 +202,7 @@ class Deliver:
 
     async def _deliver_other(self, incoming: Incoming, why: RejectedError) -> None:
         """Forward a plain DStream message with all its properties; keep anything else in the rejected queue."""
-        destination = _dstream_destination(incoming.body)
+        stream, destination = Stream(incoming.session), _dstream_destination(incoming.body)
         if destination and incoming.content_type != pack.CONTENT_TYPE:
             message = Message(
                 id=incoming.id,
@@ -204,14 +214,11 @@ class Deliver:
                 correlation_id=incoming.correlation_id,
             )
             for sink in self._sinks.values():
-                await self._held(lambda sink=sink: self._send_one(sink, destination, Stream(incoming.session), message))  # type: ignore[misc]
+                await self._held(partial(self._send_one, sink, destination, stream, message, Position("")))
             return
-        stream = Stream(incoming.session)
         log.error("message rejected", extra={"session": incoming.session, "id": incoming.id, "reason": why.message})
-        kept = rejected.message(
-            stream, Position(""), "", incoming.body, reason=why.message, op=incoming.subject, at=self._clock.now()
-        )
-        await self._held(lambda: self._rejected_sink.send(self._rejected_queue, [kept]))
+        reject = partial(self._reject, stream, Position(""), "", incoming.body, reason=why.message, op=incoming.subject)
+        await self._held(reject)
 
     async def _held[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Try a step that must not be given up until the budget for the stores ends."""
@@ -219,14 +226,21 @@ class Deliver:
 
     def _log_batch(self, destination: str, whole: Pack, count: int) -> None:
         header = whole.header
-        committed = commit_time(whole.changes[-1].body) if whole.changes else ""
-        lag = (self._clock.now() - datetime.fromisoformat(committed)).total_seconds() if committed else 0.0
+        lag_s = _lag_s(whole.changes[-1].body, self._clock.now()) if whole.changes else 0.0
         extra = {"stream": header.stream, "destination": destination, "count": count}
-        log.info("delivered", extra=extra | {"after": header.after, "last": header.last, "lag_s": round(lag, 3)})
+        log.info("delivered", extra=extra | {"after": header.after, "last": header.last, "lag_s": lag_s})
 
 
 async def _decoded(body: bytes) -> Pack:
     return pack.decode(body)
+
+
+def _lag_s(body: bytes, now: datetime) -> float:
+    """Return how long ago the change was committed; 0 when its body does not say, in whatever way."""
+    try:
+        return round((now - datetime.fromisoformat(commit_time(body))).total_seconds(), 3)
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _dstream_destination(body: bytes) -> str:
@@ -234,6 +248,6 @@ def _dstream_destination(body: bytes) -> str:
     try:
         message = msgspec.json.decode(body)
         destination = message["metadata"]["Destination"]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
         return ""
     return destination if isinstance(destination, str) else ""

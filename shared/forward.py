@@ -1,12 +1,12 @@
 """One stream brought forward: read a batch, send a pack, then save where it ends; again until it is caught up."""
 
-import json
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared import naming, pack, rejected
+from shared import naming, pack
 from shared.checkpoint import Checkpoint
 from shared.events import Batch, ChangeEvent, Message, PackedChange, Position, Saved, StreamState
 from shared.held import Held
@@ -54,17 +54,27 @@ class Forward:
             TransientError: source, queue or store is away; the stream must be read again when its save may have failed.
             ConfigError: the source or a store refuses.
         """
-        moved = False
-        while True:
-            batch = await source.read(held.state.stream, held.state.position, page)
-            if not batch.events:
-                if batch.position > held.state.position and self.is_long_quiet(held):
-                    await self._send_and_save(held, Run(batch.position))
-                return moved
+        stream, moved = held.state.stream, False
+        batch = await source.read(stream, held.state.position, page)
+        while batch.events:
             moved = True
-            await self._send_batch(held, batch, go_on)
-            if not batch.more or self.is_far_ahead(held) or not go_on():
+            if not batch.more:
+                await self._send_batch(held, batch, go_on)
                 return moved
+            following = asyncio.create_task(source.read(stream, batch.position, page))  # while this page is sent
+            try:
+                await self._send_batch(held, batch, go_on)
+                if held.state.position != batch.position or self.is_far_ahead(held) or not go_on():
+                    return moved
+                batch = await following
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+        if self.is_long_quiet(held):
+            held.looked_at = self._clock.now()
+            if batch.position > held.state.position:
+                await self._send_and_save(held, Run(batch.position))
+        return moved
 
     async def probe(self, held: Held) -> None:
         """Send an empty pack at the saved position: being last, it shows that one before it went missing.
@@ -93,28 +103,27 @@ class Forward:
 
     def is_long_quiet(self, held: Held) -> bool:
         """Whether the position has not moved for so long that it should, even without a change."""
-        if held.state.moved_at is None:
-            return True
-        return (self._clock.now() - held.state.moved_at).total_seconds() > held.found.retention_s / QUIET_PART
+        since = max(filter(None, (held.state.moved_at, held.looked_at)), default=None)
+        return since is None or (self._clock.now() - since).total_seconds() > held.found.retention_s / QUIET_PART
 
     async def _send_batch(self, held: Held, batch: Batch, go_on: Callable[[], bool]) -> None:
-        after, count, last = held.state.position, 0, batch.events[-1]
-        async for run in self._packing.runs(held.state, batch.events):
-            await self._send_and_save(held, run)
-            count += len(run.changes)
-            if self.is_far_ahead(held) or not go_on():
-                break
-        committed = datetime.fromisoformat(last.commit_time) if last.commit_time else self._clock.now()
-        log.info(
-            "captured",
-            extra={
-                "stream": held.state.stream,
-                "count": count,
-                "after": after,
-                "last": held.state.position,
-                "lag_s": round((self._clock.now() - committed).total_seconds(), 3),
-            },
-        )
+        after, count = held.state.position, 0
+        try:
+            async for run in self._packing.runs(held.state, batch.events):
+                await self._send_and_save(held, run)
+                count += len(run.changes)
+                if self.is_far_ahead(held) or not go_on():
+                    break
+        finally:
+            if held.state.position > after:
+                self._log_batch(held.state, after, count, batch.events[-1].commit_time)
+
+    def _log_batch(self, state: StreamState, after: Position, count: int, commit_time: str) -> None:
+        now = self._clock.now()
+        committed = datetime.fromisoformat(commit_time) if commit_time else now
+        lag_s = round((now - committed).total_seconds(), 3)
+        extra = {"stream": state.stream, "count": count, "after": after, "last": state.position, "lag_s": lag_s}
+        log.info("captured", extra=extra)
 
     async def _send_and_save(self, held: Held, run: Run) -> None:
         """Send one pack that follows the saved position; once the queue has it, save where it ends."""
@@ -124,13 +133,12 @@ class Forward:
         now = self._clock.now()
         held.probe_wait = self._settings.probe_after_s
         held.probe_at = self._clock.monotonic() + held.probe_wait
-        interval = held.found.poll_interval_s
-        await self._save(
-            held,
-            replace(held.state, position=run.last, moved_at=now, interval_s=interval, anchor=now, not_before=None),
-        )
+        state = replace(held.state, position=run.last, moved_at=now, not_before=None)
+        if run.changes or run.rejected:  # an empty pack is no activity
+            state = replace(state, interval_s=held.found.poll_interval_s, anchor=now)
+            held.due_at = now + timedelta(seconds=state.interval_s)
+        await self._save(held, state)
         held.confirmed = False
-        held.due_at = now + timedelta(seconds=interval)
         held.trail.append(run.last)
 
     async def _save(self, held: Held, state: StreamState) -> None:
@@ -159,15 +167,8 @@ class Forward:
         await self._ingest.send(self._queue, [message])
 
     async def _reject(self, state: StreamState, events: Sequence[tuple[ChangeEvent, str]]) -> None:
-        messages = []
         for event, reason in events:
-            event_id = naming.event_id(event.stream, state.incarnation, event.position, event.n)
-            row = {"before": event.before, "after": event.after, "commit_time": event.commit_time}
-            body = json.dumps(row, default=repr).encode()
             log.error("event rejected", extra={"stream": event.stream, "position": event.position, "reason": reason})
-            messages.append(
-                rejected.message(
-                    event.stream, event.position, event_id, body, reason=reason, op=event.op, at=self._clock.now()
-                )
-            )
+        now = self._clock.now()
+        messages = [await self._packing.kept(state, event, reason, at=now) for event, reason in events]
         await self._ingest.send(self._rejected_queue, messages)

@@ -1,12 +1,14 @@
 """Events into runs of changes that each fill one pack, by bytes."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from shared import naming, pack
+from shared import naming, pack, rejected
 from shared.claim_check import body_within
 from shared.errors import RejectedError
-from shared.events import ChangeEvent, PackedChange, Position, StreamState
+from shared.events import ChangeEvent, Message, PackedChange, Position, StreamState
 from shared.ports import ClaimStore, Format
 
 MARGIN_BYTES = 4 * 1024
@@ -42,7 +44,8 @@ class Packing:
             TransientError: the claim store is away.
         """
         topic = naming.topic(state.stream)
-        room = self._limit - pack.header_bytes_bound(state.stream)
+        positions = (state.position, *{event.position for event in events})
+        room = self._limit - pack.header_bytes_bound(state.stream, *positions)
         run: Run | None = None
         filled = 0
         for event in events:
@@ -62,6 +65,19 @@ class Packing:
                 run.rejected.append((event, reason))
         if run is not None:
             yield run
+
+    async def kept(self, state: StreamState, event: ChangeEvent, reason: str, *, at: datetime) -> Message:
+        """Return the message that keeps an event without a form, as far as it can be shown, for the rejected queue.
+
+        Raises:
+            TransientError: the claim store is away.
+        """
+        event_id = naming.event_id(event.stream, state.incarnation, event.position, event.n)
+        row = {"before": event.before, "after": event.after, "commit_time": event.commit_time}
+        body = json.dumps(row, default=repr).encode()
+        return await rejected.message(
+            event.stream, event.position, event_id, body, reason=reason, op=event.op, at=at, claims=self._claims
+        )
 
     async def _encoded(
         self, event: ChangeEvent, incarnation: int, topic: str, room: int

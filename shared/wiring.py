@@ -121,6 +121,7 @@ class Wiring:
                 states=self.states,
                 marks=AzureMarkStore(self.account, settings.state_table),
                 control=self.control,
+                claims=AzureClaimStore(self.account, settings.claims_container),
                 settings=settings.deliver,
                 clock=self.clock,
             )

@@ -169,6 +169,7 @@ class Schedule:
             states=MemoryStateStore(self.account),
             marks=MemoryMarkStore(self.account),
             control=MemoryControl(self.account),
+            claims=MemoryClaimStore(self.account),
             settings=DeliverSettings(hold_s=1.0, store_hold_s=30.0, park_s=2.0, max_park_s=8.0),
             clock=self.clock,
         )

@@ -112,6 +112,7 @@ class World:
             states=MemoryStateStore(self.account),
             marks=MemoryMarkStore(self.account),
             control=MemoryControl(self.account),
+            claims=MemoryClaimStore(self.account),
             settings=DeliverSettings(**settings),
             clock=self.clock,
         )
