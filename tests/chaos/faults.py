@@ -1,0 +1,69 @@
+"""Faults that befall packs on the ingest queue, and what the product then says of its streams."""
+
+import asyncio
+import base64
+import json
+import re
+from typing import Any
+
+from local.process import PartProcess
+from shared import naming, pack
+from shared.pack import Pack
+from tests.pipeline import POLL_S, Pipeline, table_stream
+
+INGEST = "ingest-queue"
+
+
+async def packs(line: Pipeline, table: str) -> list[Pack]:
+    """Return the packs of a table's stream that wait on the ingest queue, in order."""
+    control = line.cloud.part("broker").control
+    async with line.session.get(f"{control}/messages", params={"entity": INGEST}) as answer:
+        messages = await answer.json()
+    session = naming.session(table_stream(table))
+    return [pack.decode(base64.b64decode(each["body"])) for each in messages if each["session"] == session]
+
+
+async def until_waiting(line: Pipeline, count: int, *, within_s: float = 30.0) -> None:
+    """Wait until `count` packs with changes wait on the ingest queue for each table."""
+    async with asyncio.timeout(within_s):
+        for table in line.tables:
+            while sum(bool(each.changes) for each in await packs(line, table)) < count:
+                await asyncio.sleep(POLL_S)
+
+
+async def strike(line: Pipeline, kind: str, table: str, index: int) -> None:
+    """Let `kind`, a fault of the broker, befall one of the packs that hold changes of the table."""
+    filled = [number for number, each in enumerate(await packs(line, table)) if each.changes]
+    session = naming.session(table_stream(table))
+    await line.cloud.part("broker").fault({kind: {"entity": INGEST, "session": session, "index": filled[index]}})
+
+
+async def status(line: Pipeline) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return what `sluice status` says of each table's stream, and how many packs it says are dead-lettered."""
+    code, out, err = await line.command("status", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    return {naming.parts(each["stream"])[3]: each for each in told["streams"]}, told["dead_lettered_packs"]
+
+
+async def health(line: Pipeline, host: PartProcess) -> tuple[int, list[str]]:
+    """Return the status of `health`, and the reasons that are told to callers with a key."""
+    url, key = host.settings["HttpUrl"], (await host.state())["keys"]["function"]
+    async with line.session.get(f"{url}/api/health") as answer:
+        code = answer.status
+        assert "reasons" not in await answer.json()
+    async with line.session.get(f"{url}/api/health/reasons", headers={"x-functions-key": key}) as answer:
+        return code, list((await answer.json())["reasons"])
+
+
+async def until_logged(line: Pipeline, functions: str, text: str, *, times: int = 1, within_s: float = 30.0) -> str:
+    """Wait until the log of `functions` holds what matches `text`; return the first line that does."""
+    async with asyncio.timeout(within_s):
+        while len(found := re.findall(f"^.*{text}.*$", line.log(functions), re.MULTILINE)) < times:
+            await asyncio.sleep(POLL_S)
+    return str(found[0])
+
+
+def logged(line: Pipeline, functions: str, text: str, table: str) -> int:
+    """Return how often `functions` logged `text` of the table's stream."""
+    return line.log(functions).count(f"{text} stream={table_stream(table)} ")
