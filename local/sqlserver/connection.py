@@ -141,8 +141,7 @@ class Connection:
         try:
             rule(request.body)
         except AttentionError:
-            self._wire.discard()
-            self._wire.receive()
+            self._wire.receive()  # what has been answered so far ends at a whole token
             self._stopped()
             return
         self._wire.end()

@@ -97,10 +97,6 @@ class Wire:
         self._send(last=True)
         self._packet = 0
 
-    def discard(self) -> None:
-        """Forget what has not been sent of the running answer."""
-        self._buffer.clear()
-
     def _send(self, *, last: bool) -> None:
         room = self._size - _HEADER.size
         total = len(self._buffer)

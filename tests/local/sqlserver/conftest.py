@@ -24,8 +24,10 @@ class Local:
     control: str
     pid: int
 
-    def connect(self, extra: str = "", *, autocommit: bool = True, timeout: int = 10) -> pyodbc.Connection:
-        return pyodbc.connect(self.odbc + ";" + extra, autocommit=autocommit, timeout=timeout)
+    def connect(self, *, autocommit: bool = True, timeout: int = 10, **keys: str) -> pyodbc.Connection:
+        """Connect, with some keys of the connection string changed."""
+        given = "".join(f"{key}={{{value}}};" for key, value in keys.items())  # the first of a key counts
+        return pyodbc.connect(given + self.odbc, autocommit=autocommit, timeout=timeout)
 
     def fault(self, **wanted: Any) -> None:
         request = urllib.request.Request(
