@@ -17,7 +17,7 @@ type When = Literal["before", "after"]
 DESTINATION = "topics"
 """The name of the pipeline's output, which the marks carry."""
 
-_DELIVERED = re.compile(r"delivered stream=(\S+) destination=\S+ count=\d+ after=(\S*) last=(\S+) ")
+_DELIVERED = re.compile(r"delivered stream=(\S+) destination=\S+ count=(\d+) after=(\S*) last=(\S+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,15 @@ def settle() -> Step:
 
 
 def repeats_seen_by_mark(line: Pipeline, table: str) -> int:
-    """Return how many packs were delivered that began before an earlier one ended."""
+    """Return how many packs were delivered that began before an earlier one ended, or of which nothing was left.
+
+    One that was marked by a process that was killed before it could say so counts by the second.
+    """
     repeats, furthest = 0, ""
-    for stream, after, last in _DELIVERED.findall(line.log("deliver")):
+    for stream, count, quoted, last in _DELIVERED.findall(line.log("deliver")):
         if stream == table_stream(table):
-            repeats += after.strip('"') < furthest
+            after = quoted.strip('"')
+            repeats += after < furthest or (count == "0" and after < last)
             furthest = max(furthest, last)
     return repeats
 
