@@ -68,10 +68,11 @@ def created(
 ) -> StreamState:
     """Return the first state of a stream, or of one whose state went missing beside its marks.
 
-    Its chain is newer than every chain that ever was, and its position no higher than the lowest mark.
+    Its chain is newer than every chain that ever was, and its position no higher than the lowest mark; that of a
+    removed destination counts only while no other has one.
     """
     chain = max([int(now.timestamp() * 1000), *(mark.chain + 1 for mark in marks.values())])
-    position = min([found.first, *(mark.position for mark in marks.values())])
+    position = min([found.first, *_reached(marks, destinations)])
     replay = max((mark.replay for mark in marks.values()), default=0)
     return StreamState(
         stream=found.stream,
@@ -88,7 +89,7 @@ def created(
 
 def caught_up(state: StreamState, marks: Mapping[str, Mark]) -> StreamState:
     """Return the state for a stream whose marks know a newer chain than its stored state, as after an import."""
-    start = min([state.position, *(mark.position for mark in marks.values())])
+    start = min([state.position, *_reached(marks, state.destinations)])
     newest = max([state.chain, *(mark.chain for mark in marks.values())])
     return replace(_new_chain(state, newest, start), replay=max(state.replay, *(m.replay for m in marks.values())))
 
@@ -129,7 +130,7 @@ def parked(
 
 def rewound(state: StreamState, to: Position, marks: Mapping[str, Mark]) -> StreamState:
     """Return the state that delivers again everything after `to`, never starting above what every destination has."""
-    start = min([to, state.position, *(mark.position for mark in marks.values())])
+    start = min([to, state.position, *_reached(marks, state.destinations)])
     fresh = _new_chain(state, state.chain, start)
     return replace(fresh, replay=state.replay + 1, status="running", reason="", repairs=0, parks=0)
 
@@ -151,6 +152,10 @@ def skipped(state: StreamState, to: Position) -> StreamState:
     """Return the state that goes on after `to` and gives up whatever lies between the marks and it."""
     fresh = _new_chain(state, state.chain, to)
     return replace(fresh, replay=state.replay + 1, status="running", reason="", repairs=0, parks=0)
+
+
+def _reached(marks: Mapping[str, Mark], destinations: Collection[str]) -> list[Position]:
+    return [marks[name].position for name in destinations if name in marks] or [m.position for m in marks.values()]
 
 
 def _new_chain(state: StreamState, seen: int, start: Position) -> StreamState:

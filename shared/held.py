@@ -196,13 +196,13 @@ class Shard:
         state = record.state.value
         if chain.overtaken(state, marks):
             state = chain.caught_up(state, marks)
-        if not set(self._destinations) <= set(state.destinations):
-            state = replace(state, destinations=tuple(sorted({*state.destinations, *self._destinations})))
+        if set(self._destinations) != set(state.destinations):
+            state = replace(state, destinations=self._destinations)
         return state
 
     async def _let_join(self, state: StreamState, marks: dict[str, Mark]) -> dict[str, Mark]:
         """Let destinations that were configured later begin where the one furthest behind is."""
-        lowest = chain.lowest(marks, state.destinations)
+        lowest = chain.lowest(marks, self._destinations) or chain.lowest(marks, marks)
         for name in self._destinations:
             if name in state.destinations or name in marks or lowest is None:
                 continue

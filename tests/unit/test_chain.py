@@ -103,3 +103,10 @@ def test_a_rewind_never_starts_above_what_every_destination_has_and_a_skip_may()
 def test_a_state_older_than_its_marks_is_caught_up():
     fresh = chain.caught_up(STATE, {"A": mark(50, "4", replay=3)})
     assert (fresh.chain, fresh.position, fresh.chain_start, fresh.replay) == (51, "4", "4", 3)
+
+
+def test_the_mark_of_a_removed_destination_counts_only_while_no_other_has_one():
+    marks = {"A": mark(position="4"), "gone": mark(7, "1")}
+    assert chain.rewound(replace(STATE, destinations=("A",)), Position("9"), marks).position == "4"
+    assert chain.rewound(replace(STATE, destinations=("new",)), Position("9"), marks).position == "1"
+    assert chain.caught_up(replace(STATE, destinations=("A",)), marks).position == "4"
