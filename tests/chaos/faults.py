@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from local.process import PartProcess
@@ -12,6 +13,15 @@ from shared.pack import Pack
 from tests.pipeline import POLL_S, Pipeline, table_stream
 
 INGEST = "ingest-queue"
+
+
+async def until[T](look: Callable[[], Awaitable[T]], *, within_s: float = 30.0) -> T:
+    """Look again and again, and return the first thing that is true; TimeoutError after `within_s`."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if found := await look():
+                return found
+            await asyncio.sleep(POLL_S)
 
 
 async def packs(line: Pipeline, table: str) -> list[Pack]:
@@ -25,10 +35,12 @@ async def packs(line: Pipeline, table: str) -> list[Pack]:
 
 async def until_waiting(line: Pipeline, count: int, *, within_s: float = 30.0) -> None:
     """Wait until `count` packs with changes wait on the ingest queue for each table."""
-    async with asyncio.timeout(within_s):
-        for table in line.tables:
-            while sum(bool(each.changes) for each in await packs(line, table)) < count:
-                await asyncio.sleep(POLL_S)
+
+    async def are_there() -> bool:
+        waiting = [await packs(line, table) for table in line.tables]
+        return all(sum(bool(each.changes) for each in some) >= count for some in waiting)
+
+    await until(are_there, within_s=within_s)
 
 
 async def strike(line: Pipeline, kind: str, table: str, index: int) -> None:
@@ -58,10 +70,12 @@ async def health(line: Pipeline, host: PartProcess) -> tuple[int, list[str]]:
 
 async def until_logged(line: Pipeline, functions: str, text: str, *, times: int = 1, within_s: float = 30.0) -> str:
     """Wait until the log of `functions` holds what matches `text`; return the first line that does."""
-    async with asyncio.timeout(within_s):
-        while len(found := re.findall(f"^.*{text}.*$", line.log(functions), re.MULTILINE)) < times:
-            await asyncio.sleep(POLL_S)
-    return str(found[0])
+
+    async def lines() -> list[str]:
+        found: list[str] = re.findall(f"^.*{text}.*$", line.log(functions), re.MULTILINE)
+        return found if len(found) >= times else []
+
+    return (await until(lines, within_s=within_s))[0]
 
 
 def logged(line: Pipeline, functions: str, text: str, table: str) -> int:
