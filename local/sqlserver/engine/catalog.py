@@ -186,7 +186,10 @@ class Catalog:
             return None
         schema, name, shipped = found[0]
         columns = self.rows("SELECT * FROM m_column WHERE object_id = ? ORDER BY column_id", number)
-        sql = "SELECT column_id FROM m_index_column JOIN m_index USING (object_id, index_id) WHERE object_id = ? AND is_unique"
+        sql = (
+            "SELECT column_id FROM m_index_column JOIN m_index USING "
+            "(object_id, index_id) WHERE object_id = ? AND is_unique"
+        )
         unique = frozenset(key for (key,) in self.rows(sql, number))
         return Table(number, schema, name, tuple(_column(row) for row in columns), bool(shipped), unique)
 

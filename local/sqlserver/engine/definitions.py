@@ -54,7 +54,7 @@ def create_table(work: Work, node: commands.CreateTable) -> None:
     keys = [c for c in node.constraints if c.kind != "CHECK"]
     keys += [commands.Constraint(c.key, None, ((c.name, False),)) for c in node.columns if c.key is not None]
     primary = {label.casefold() for key in keys if key.kind == "PRIMARY" for label, _ in key.columns}
-    columns = _columns(node.columns, primary, 1)
+    columns = _columns(node.columns, primary)
     if len({column.name.casefold() for column in columns}) != len(columns):
         raise SqlError(
             2705,
@@ -72,9 +72,11 @@ def create_table(work: Work, node: commands.CreateTable) -> None:
     catalog.touch()
 
 
-def _columns(nodes: tuple[commands.ColumnDefinition, ...], primary: set[str], first: int) -> list[TableColumn]:
+def _columns(
+    nodes: tuple[commands.ColumnDefinition, ...], primary: set[str], before: tuple[TableColumn, ...] = ()
+) -> list[TableColumn]:
     plain = []
-    for number, node in enumerate(nodes, first):
+    for number, node in enumerate(nodes, max((column.number for column in before), default=0) + 1):
         nullable = node.nullable is not False and node.name.casefold() not in primary
         if node.kind is not None and node.kind.name == "timestamp":
             nullable = False
@@ -85,7 +87,7 @@ def _columns(nodes: tuple[commands.ColumnDefinition, ...], primary: set[str], fi
     found = tuple(plain)
     return [
         column if column.computed is None
-        else replace(column, kind=tables.own_expression(column.computed, found).kind or INT, nullable=True)
+        else replace(column, kind=tables.own_expression(column.computed, (*before, *found)).kind or INT, nullable=True)
         for column in found
     ]  # fmt: skip
 
@@ -189,8 +191,7 @@ def _replace_columns(work: Work, table: Table, columns: list[TableColumn], value
 
 
 def _add(work: Work, table: Table, node: commands.AlterTable) -> None:
-    first = max(column.number for column in table.columns) + 1
-    added = _columns(node.columns, set(), first)
+    added = _columns(node.columns, set(), table.columns)
     for column in added:
         if table.column(column.name) is not None:
             text = (

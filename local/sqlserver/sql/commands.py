@@ -35,11 +35,20 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """`column = value`, or `column += value` with its operator; value None is DEFAULT."""
+
+    column: str
+    value: Expression | None
+    operator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """UPDATE, with an optional FROM."""
 
     table: Name
-    changes: tuple[tuple[str, Expression | None], ...]
+    changes: "tuple[Change, ...]"
     where: Expression | None
     source: Source | None = None
     top: Expression | None = None

@@ -133,14 +133,13 @@ def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Up
     return commands.Update(table, tuple(changes), where, source, top, output, common)
 
 
-def _change(cursor: Cursor) -> tuple[str, tree.Expression | None]:
-    name = cursor.name()
-    column = name.parts[-1]
+def _change(cursor: Cursor) -> commands.Change:
+    column = cursor.name().parts[-1]
     operator = cursor.accept_any(*_ASSIGNMENTS)
     if operator is not None:
-        return column, tree.Binary(_ASSIGNMENTS[operator], tree.Column(name), parse_expression(cursor))
+        return commands.Change(column, parse_expression(cursor), _ASSIGNMENTS[operator])
     cursor.expect("=")
-    return column, None if cursor.accept("DEFAULT") else parse_expression(cursor)
+    return commands.Change(column, None if cursor.accept("DEFAULT") else parse_expression(cursor))
 
 
 def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Delete:

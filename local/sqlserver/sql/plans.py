@@ -228,21 +228,9 @@ class _Planner:
         scope = Scope()
         clause = self._queries.source(source, scope)
         where = f" WHERE {self._expressions.condition(node.where, scope)}" if node.where is not None else ""
-        key = f"{self._alias_of(node.table, scope, table)}.{table.row_id}"
-        changes: list[tuple[TableColumn, str]] = []
-        for label, value in node.changes:
-            column = table.column(label)
-            if column is None:
-                raise unknown_column(label)
-            _check_writable(table, column)
-            if column.seed is not None:
-                raise SqlError(8102, f"Cannot update identity column '{column.name}'.")
-            changes.append(
-                (
-                    column,
-                    self._default(column) if value is None else self._expressions.as_type(value, scope, column.kind),
-                )
-            )
+        target = self._target_relation(node.table, scope, table)
+        key = f"{_alias(target)}.{table.row_id}"
+        changes = [self._change(table, target, change, scope) for change in node.changes]
         changes += [(c, "next_version()") for c in table.columns if c.kind.name == "timestamp"]
         output, returning = self._output(node.output, table, "INSERTED")
         if node.source is None and node.top is None:
@@ -261,13 +249,27 @@ class _Planner:
         )
         return self._plan(sql, UPDATE, table, output)
 
+    def _change(self, table: Table, target: Relation, change: commands.Change, scope: Scope) -> tuple[TableColumn, str]:
+        column = table.column(change.column)
+        if column is None:
+            raise unknown_column(change.column)
+        _check_writable(table, column)
+        if column.seed is not None:
+            raise SqlError(8102, f"Cannot update identity column '{column.name}'.")
+        if change.value is None:
+            return column, self._default(column)
+        value = change.value
+        if change.operator is not None:
+            value = tree.Binary(change.operator, tree.Column(tree.Name((target.alias, column.name))), value)
+        return column, self._expressions.as_type(value, scope, column.kind)
+
     def delete(self, node: commands.Delete) -> Plan:
         name, source = self._target_of(node.table, node.source)
         table = self._targets.target(name, "DELETE")
         scope = Scope()
         clause = self._queries.source(source, scope)
         where = f" WHERE {self._expressions.condition(node.where, scope)}" if node.where is not None else ""
-        key = f"{self._alias_of(node.table, scope, table)}.{table.row_id}"
+        key = f"{_alias(self._target_relation(node.table, scope, table))}.{table.row_id}"
         output, returning = self._output(node.output, table, "DELETED")
         if node.source is None and node.top is None:
             return self._plan(f"DELETE FROM {clause}{where}{returning}", DELETE, table, output)
@@ -285,12 +287,16 @@ class _Planner:
         found = _aliased(source, name.parts[-1]) if len(name.parts) == 1 else None
         return (found.name if found is not None else name), source
 
-    def _alias_of(self, name: tree.Name, scope: Scope, table: Table) -> str:
+    def _target_relation(self, name: tree.Name, scope: Scope, table: Table) -> Relation:
         folded = name.parts[-1].casefold()
         for relation in scope.relations:
             if relation.alias.casefold() == folded and relation.fields:
-                return relation.fields[0].sql.split(".", 1)[0]
+                return relation
         raise SqlError(208, f"Invalid object name '{table.name}'.")
+
+
+def _alias(relation: Relation) -> str:
+    return relation.fields[0].sql.split(".", 1)[0]
 
 
 def _deferred(table: Table, key: str, changes: list[tuple[TableColumn, str]], rest: str) -> Deferred:
