@@ -1,6 +1,6 @@
 """Change data capture as SQL Server has it."""
 
-import datetime
+import datetime as dt
 from itertools import pairwise
 
 import pytest
@@ -14,7 +14,8 @@ def test_a_change_table_has_the_system_columns_around_the_captured_ones(client: 
     name = client.table(PERSONS, capture=True)
     described = client.connection.execute(f"SELECT * FROM cdc.[dbo_{name}_CT]").description
     assert [column[0] for column in described] == [
-        "__$start_lsn", "__$end_lsn", "__$seqval", "__$operation", "__$update_mask", "ID", "Name", "Age", "__$command_id",
+        "__$start_lsn", "__$end_lsn", "__$seqval", "__$operation", "__$update_mask",
+        "ID", "Name", "Age", "__$command_id",
     ]  # fmt: skip
 
 
@@ -61,11 +62,12 @@ def test_later_transactions_have_higher_lsns_and_the_mapping_has_their_times(cli
     lsns = [lsn for (lsn,) in client.changes(f"dbo_{name}", "__$start_lsn")]
     assert all(first < second for first, second in pairwise(lsns))
     assert all(len(lsn) == 10 for lsn in lsns)
-    sql = "SELECT start_lsn, tran_begin_time, tran_end_time FROM cdc.lsn_time_mapping WHERE start_lsn >= ? AND start_lsn <= ?"
+    columns = "start_lsn, tran_begin_time, tran_end_time"
+    sql = f"SELECT {columns} FROM cdc.lsn_time_mapping WHERE start_lsn >= ? AND start_lsn <= ?"
     mapping = client.rows(sql, lsns[0], lsns[-1])
     assert set(lsns) <= {lsn for lsn, *_ in mapping}
-    now = datetime.datetime.now()  # noqa: DTZ005 - the server's local time
-    assert all(begin <= end <= now + datetime.timedelta(seconds=1) for _, begin, end in mapping)
+    now = dt.datetime.now()  # noqa: DTZ005 - the server's local time
+    assert all(begin <= end <= now + dt.timedelta(seconds=1) for _, begin, end in mapping)
     assert client.value("SELECT sys.fn_cdc_get_max_lsn()") == client.value(
         "SELECT MAX(start_lsn) FROM cdc.lsn_time_mapping"
     )
@@ -162,7 +164,8 @@ def test_a_computed_column_is_null_and_a_row_version_is_binary(client: Client) -
     assert (value, len(version)) == (42, 8)
     assert client.changes(f"dbo_{name}", "Twice, V") == [(None, version)]
     sql = """SELECT column_name, column_ordinal, is_computed, column_type FROM cdc.captured_columns AS c
-             JOIN cdc.change_tables AS t ON t.object_id = c.object_id WHERE capture_instance = ? ORDER BY column_ordinal"""
+             JOIN cdc.change_tables AS t ON t.object_id = c.object_id WHERE capture_instance = ?
+             ORDER BY column_ordinal"""
     assert client.rows(sql, f"dbo_{name}") == [
         ("ID", 1, False, "int"),
         ("N", 2, False, "int"),
@@ -194,7 +197,8 @@ def test_two_instances_of_a_table_each_start_when_they_were_made_and_a_third_is_
     client.run(f"INSERT INTO {name} VALUES (2, N'b', 2, N'Oslo')")
     assert client.changes(f"dbo_{name}", "ID") == [(1,), (2,)]
     assert client.changes(f"{name}_2", "ID, City") == [(2, "Oslo")]
-    sql = "SELECT capture_instance, start_lsn FROM cdc.change_tables WHERE source_object_id = OBJECT_ID(?) ORDER BY create_date, object_id"
+    sql = """SELECT capture_instance, start_lsn FROM cdc.change_tables WHERE source_object_id = OBJECT_ID(?)
+             ORDER BY create_date, object_id"""
     (first, low), (second, high) = client.rows(sql, f"dbo.{name}")
     assert (first, second) == (f"dbo_{name}", f"{name}_2")
     assert low < high

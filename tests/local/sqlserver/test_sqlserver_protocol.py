@@ -1,6 +1,6 @@
 """How the driver and the server talk: batches, prepared statements, results, transactions, cancelling."""
 
-import datetime
+import datetime as dt
 import threading
 
 import pyodbc
@@ -50,7 +50,7 @@ def test_a_prepared_statement_runs_again_with_wider_and_other_values(client: Cli
 
 def test_executemany_works_with_and_without_arrays(client: Client) -> None:
     name = client.table("ID int, Name nvarchar(20), Price decimal(10,2), At datetime2(3)")
-    moment = datetime.datetime(2026, 11, 21, 7, 28, 6, 123000)  # noqa: DTZ001 - a column without a zone
+    moment = dt.datetime(2026, 11, 21, 7, 28, 6, 123000)  # noqa: DTZ001 - a column without a zone
     rows = [(number, None if number % 3 else f"name {number}", "1.25", moment) for number in range(300)]
     for fast in (False, True):
         cursor = client.connection.cursor()
@@ -223,7 +223,7 @@ def test_a_query_is_cancelled_from_another_thread(server: Local) -> None:
     thread = threading.Thread(target=cancel)
     thread.start()
     slow = "SELECT COUNT(*) FROM sys.all_objects AS a CROSS JOIN sys.all_objects AS b CROSS JOIN sys.all_objects AS c"
-    with pytest.raises(pyodbc.Error, match="HY008|No results"):
+    with pytest.raises(pyodbc.Error, match=r"HY008|No results"):
         cursor.execute(slow).fetchall()
     thread.join()
     cursor.close()

@@ -1,6 +1,6 @@
 """Every type through the real driver: declared, written as parameter and as constant, fetched, captured."""
 
-import datetime
+import datetime as dt
 import struct
 import uuid
 from decimal import Decimal
@@ -11,7 +11,7 @@ import pytest
 
 from tests.local.sqlserver.conftest import Client
 
-MOMENT = datetime.datetime(2026, 11, 21, 7, 28, 6, 123456)  # noqa: DTZ001 - a column without a zone
+MOMENT = dt.datetime(2026, 11, 21, 7, 28, 6, 123456)  # noqa: DTZ001 - a column without a zone
 GUID = uuid.UUID("6F9619FF-8B86-D011-B42D-00C04FC964FF")
 
 # Declaration, value given to the driver, value expected back.
@@ -35,15 +35,15 @@ VALUES: dict[str, tuple[str, Any, Any]] = {
     "smallmoney": ("smallmoney", Decimal("-214748.3648"), Decimal("-214748.3648")),
     "float": ("float", 1.7976931348623157e308, 1.7976931348623157e308),
     "real": ("real", 0.5, 0.5),
-    "date": ("date", datetime.date(1, 1, 1), datetime.date(1, 1, 1)),
-    "time0": ("time(0)", datetime.time(23, 59, 59), datetime.time(23, 59, 59)),
-    "time3": ("time(3)", "07:28:06.123", datetime.time(7, 28, 6, 123000)),
-    "time7": ("time", "07:28:06.1234567", datetime.time(7, 28, 6, 123456)),
-    "datetime": ("datetime", "2026-11-21T07:28:06.124", datetime.datetime(2026, 11, 21, 7, 28, 6, 123000)),  # noqa: DTZ001
-    "smalldatetime": ("smalldatetime", "2026-11-21T07:28:29", datetime.datetime(2026, 11, 21, 7, 28)),  # noqa: DTZ001
+    "date": ("date", dt.date(1, 1, 1), dt.date(1, 1, 1)),
+    "time0": ("time(0)", dt.time(23, 59, 59), dt.time(23, 59, 59)),
+    "time3": ("time(3)", "07:28:06.123", dt.time(7, 28, 6, 123000)),
+    "time7": ("time", "07:28:06.1234567", dt.time(7, 28, 6, 123456)),
+    "datetime": ("datetime", "2026-11-21T07:28:06.124", dt.datetime(2026, 11, 21, 7, 28, 6, 123000)),  # noqa: DTZ001
+    "smalldatetime": ("smalldatetime", "2026-11-21T07:28:29", dt.datetime(2026, 11, 21, 7, 28)),  # noqa: DTZ001
     "datetime2": ("datetime2", MOMENT, MOMENT),
-    "datetime2_0": ("datetime2(0)", "2026-11-21 07:28:06.5", datetime.datetime(2026, 11, 21, 7, 28, 7)),  # noqa: DTZ001
-    "datetime2_4": ("datetime2(4)", "9999-12-31 23:59:59.9999", datetime.datetime(9999, 12, 31, 23, 59, 59, 999900)),  # noqa: DTZ001
+    "datetime2_0": ("datetime2(0)", "2026-11-21 07:28:06.5", dt.datetime(2026, 11, 21, 7, 28, 7)),  # noqa: DTZ001
+    "datetime2_4": ("datetime2(4)", "9999-12-31 23:59:59.9999", dt.datetime(9999, 12, 31, 23, 59, 59, 999900)),  # noqa: DTZ001
     "char": ("char(5)", "é", "é    "),
     "varchar": ("varchar(10)", "plain", "plain"),
     "varchar_empty": ("varchar(10)", "", ""),
@@ -158,7 +158,8 @@ def test_a_text_that_is_too_long_is_refused_by_a_column_and_cut_by_a_cast(client
 def test_seven_digits_and_offsets_reach_the_client(client: Client) -> None:
     name = client.table("ID int PRIMARY KEY, T time(7), M datetime2(7), O datetimeoffset(7)", capture=True)
     client.run(
-        f"INSERT INTO {name} VALUES (1, '07:28:06.1234567', '2026-11-21T07:28:06.1234567', '2026-11-21T07:28:06.1234567-03:30')"
+        f"INSERT INTO {name} VALUES (1, '07:28:06.1234567',"
+        " '2026-11-21T07:28:06.1234567', '2026-11-21T07:28:06.1234567-03:30')"
     )
     client.connection.add_output_converter(-155, lambda raw: struct.unpack("<6hI2h", raw))
     sql = f"SELECT CONVERT(varchar(16), T), CONVERT(varchar(27), M, 126), CONVERT(varchar(34), O, 126), O FROM {name}"
@@ -202,7 +203,8 @@ def test_the_catalog_says_how_columns_were_declared(client: Client) -> None:
         "A decimal(10,2), B nvarchar(5), C varchar(max), D time(3), E sysname, F rowversion, G hierarchyid"
     )
     sql = """SELECT c.name, t.name, c.max_length, c.precision, c.scale FROM sys.columns AS c
-             JOIN sys.types AS t ON t.user_type_id = c.user_type_id WHERE c.object_id = OBJECT_ID(?) ORDER BY c.column_id"""
+             JOIN sys.types AS t ON t.user_type_id = c.user_type_id WHERE c.object_id = OBJECT_ID(?)
+             ORDER BY c.column_id"""
     assert client.rows(sql, name) == [
         ("A", "decimal", 9, 10, 2),
         ("B", "nvarchar", 10, 0, 0),
