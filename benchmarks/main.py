@@ -2,7 +2,7 @@
 
 The servers of the local cloud run on the other core. Beside each figure stands the ceiling that was measured in the
 same run: for capture, the same rows read by the ODBC driver alone; for deliver, the same messages sent in prepared
-batches. Times vary from machine to machine and run to run; the counts are exact.
+batches. Exit code 1 when a count is beyond its limit. Times vary from machine to machine and run to run; the counts are exact.
 """
 
 import asyncio
@@ -39,6 +39,16 @@ ROWS_EACH = 10_000
 ROWS = TABLES * ROWS_EACH
 ROUNDS = 3
 IDLE_TABLES = 1_000
+LIMITS = {
+    "capture_sql_statements_per_10000": 20,
+    "capture_storage_calls_per_10000": 60,
+    "capture_amqp_transfers_per_10000": 50,
+    "deliver_storage_calls_per_10000": 100,
+    "deliver_amqp_transfers_per_10000": 100,
+    "idle_tick_sql_statements": 1,
+    "idle_tick_storage_calls": 2,
+}
+"""What the counts may not exceed; times are printed and never judged."""
 RESULT = Path(__file__).parent / "results" / "main.json"
 COLUMNS = (
     "ID int NOT NULL PRIMARY KEY, Name nvarchar(100) NOT NULL, Mail varchar(100) NOT NULL, "
@@ -64,6 +74,13 @@ def main() -> None:
     for name, value in result.items():
         print(f"{name:<{width}}  {value:>12,.1f}" if isinstance(value, float) else f"{name:<{width}}  {value:>12,}")
     print(f"written to {RESULT.relative_to(Path.cwd()) if RESULT.is_relative_to(Path.cwd()) else RESULT}")
+    beyond = [
+        f"{name} is {result[name]:g}, at most {limit} is allowed"
+        for name, limit in LIMITS.items()
+        if result[name] > limit
+    ]
+    if beyond:
+        sys.exit("\n".join(beyond))
 
 
 async def _measure() -> dict[str, Any]:
