@@ -1,7 +1,7 @@
 """Whether the app can work, and if not, why and what to do about it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from shared import naming
@@ -24,19 +24,20 @@ class Health:
 
     async def reasons(self) -> list[str]:
         """Return why the app does not work as it should, with the remedy; empty when all is well."""
-        looks = (self._sources(), self._streams(), self._queue())
-        return [reason for reasons in await asyncio.gather(*(_bounded(look) for look in looks)) for reason in reasons]
+        looks = (
+            self._sources(),
+            _bounded(self._streams(), "the state store"),
+            _bounded(self._queue(), f"queue {self.ingest_queue}"),
+        )
+        return _flat(await asyncio.gather(*looks))
 
     async def _sources(self) -> list[str]:
-        reasons: list[str] = []
-        for name, source in (await self.sources()).items():
-            try:
-                _, problems = await source.source.discover()
-            except (ConfigError, TransientError) as why:
-                problems = ()
-                reasons.append(f"source {name}: {why}")
-            reasons.extend(f"source {name}: {problem}" for problem in problems)
-        return reasons
+        try:
+            sources = await self.sources()
+        except ConfigError as why:
+            return [str(why)]
+        looks = (_bounded(_source(each, name), f"source {name}") for name, each in sources.items())
+        return _flat(await asyncio.gather(*looks))
 
     async def _streams(self) -> list[str]:
         buckets = await asyncio.gather(*(self.states.load(bucket) for bucket in range(naming.BUCKETS)))
@@ -49,11 +50,23 @@ class Health:
         return [f"queue {self.ingest_queue} has dead-lettered {count} packs: {remedy}"] if count else []
 
 
-async def _bounded(look: Awaitable[list[str]]) -> list[str]:
+async def _source(source: SourceInUse, name: str) -> list[str]:
+    try:
+        _, problems = await source.source.discover()
+    except (ConfigError, TransientError) as why:
+        return [f"source {name}: {why}"]
+    return [f"source {name}: {problem}" for problem in problems]
+
+
+async def _bounded(look: Awaitable[list[str]], at: str) -> list[str]:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             return await look
     except (ConfigError, TransientError) as why:
         return [str(why)]
     except TimeoutError:
-        return [f"no answer within {TIMEOUT_S:g} s"]
+        return [f"{at}: no answer within {TIMEOUT_S:g} s"]
+
+
+def _flat(reasons: Iterable[list[str]]) -> list[str]:
+    return [reason for some in reasons for reason in some]

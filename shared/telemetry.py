@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 
 LEVEL_SETTING = "SLUICE_LOG_LEVEL"
 FORMAT_SETTING = "SLUICE_LOG_FORMAT"
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -40,6 +46,9 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
+FORMATTERS: Mapping[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
+
+
 def configure(environ: Mapping[str, str] = os.environ) -> None:
     """Set the level and form of the product's log.
 
@@ -48,13 +57,17 @@ def configure(environ: Mapping[str, str] = os.environ) -> None:
     """
     logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs log every request
     logger = logging.getLogger("sluice")
-    logger.setLevel(LEVELS.get(environ.get(LEVEL_SETTING, "info").lower(), logging.INFO))
+    level, form = environ.get(LEVEL_SETTING, "info").lower(), environ.get(FORMAT_SETTING, "text").lower()
+    logger.setLevel(LEVELS.get(level, logging.INFO))
     if logger.handlers:
         return
     handler: logging.Handler = _ToHost() if logging.getLogger().handlers else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if environ.get(FORMAT_SETTING, "text").lower() == "json" else TextFormatter())
+    handler.setFormatter(FORMATTERS.get(form, TextFormatter)())
     logger.addHandler(handler)
     logger.propagate = False
+    for setting, value, known in ((LEVEL_SETTING, level, LEVELS), (FORMAT_SETTING, form, FORMATTERS)):
+        if value not in known:
+            logger.warning("unknown setting", extra={"setting": setting, "value": value, "known": ",".join(known)})
 
 
 class _ToHost(logging.Handler):
