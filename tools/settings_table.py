@@ -93,6 +93,7 @@ DEFAULTS_SAID = {
 }
 """Defaults that the code works out from something else."""
 
+_LEVELS = {number: level for level, number in reversed(LEVELS.items())}.values()  # one spelling of each
 _BUS, _STATE, _WEB = connections.SERVICE_BUS, *connections.STORAGE
 APP_SETTINGS = {
     FILE_SETTING: "configuration file; else `sluice.hcl`, else `dstream.hcl`",
@@ -111,7 +112,7 @@ APP_SETTINGS = {
     f"{_WEB}__clientId": "likewise",
     names.INGEST_QUEUE: "queue of the deliver trigger; required in Functions",
     names.CAPTURE_SCHEDULE: "schedule of the capture trigger; required in Functions",
-    LEVEL_SETTING: f"{', '.join(f'`{level}`' for level in LEVELS)}; default `info`",
+    LEVEL_SETTING: f"{', '.join(f'`{level}`' for level in reversed(_LEVELS))}; default `info`",
     FORMAT_SETTING: "`text` or `json`; default `text`",
 }
 
