@@ -182,7 +182,8 @@ output "topics" {{
     async def confirmed(self, table: str | None = None, *, within_s: float = 60.0) -> None:
         """Wait until every destination has marked what was sent, and the ingest queue is empty."""
         await self.cloud.part("broker").until(
-            lambda state: not state["entities"]["ingest-queue"]["active"], within_s=within_s
+            lambda state: not any(state["entities"]["ingest-queue"][count] for count in ("active", "locked")),
+            within_s=within_s,
         )
 
     async def close(self) -> None:
