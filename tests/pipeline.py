@@ -23,6 +23,8 @@ from shared.settings import load
 from shared.wiring import Wiring
 
 POLL_S = 0.05
+PACE_S = 0.1
+"""Between rows that are committed all the time: they leave the machine to the processes that are watched."""
 LOCK = "PT5S"
 SHORT_LEASE = 'capture { lease = "15s" }'
 """For `settings`: how soon another capture may go on after one was killed, the shortest that there is."""
@@ -72,6 +74,24 @@ class Pipeline:
             values = ", ".join(f"({key}, N'row {key}')" for key in ids)
             await asyncio.to_thread(self.execute, f"INSERT INTO dbo.[{name}] (ID, Name) VALUES {values}")
             self.committed.setdefault(name, []).extend(ids)
+
+    @asynccontextmanager
+    async def commits(self) -> AsyncIterator[None]:
+        """Insert a row into each table again and again until the block ends; it commits nothing else meanwhile."""
+        done = asyncio.Event()
+
+        async def commit() -> None:
+            while not done.is_set():
+                for table in self.tables:
+                    await self.commit(1, table=table)
+                await asyncio.sleep(PACE_S)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(commit())
+            try:
+                yield
+            finally:
+                done.set()
 
     def _open(self) -> pyodbc.Connection:
         if self._connection is None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from azure.storage.blob.aio import ContainerClient
+
 from shared import naming
 from shared.stores.azure import forms
 from tests.pipeline import Pipeline, table_stream
@@ -82,6 +84,12 @@ def mark(table: str) -> Step:
 def settle() -> Step:
     """Deliver completes a pack."""
     return _at_broker("settle", "ingest-queue")
+
+
+async def take_leases_away(line: Pipeline) -> None:
+    """Delete the container of the leases: nobody holds one any more, and whoever asks next gets it."""
+    async with line.wiring() as wiring:
+        await wiring.account.on_container(wiring.settings.lease_container, ContainerClient.delete_container)
 
 
 def repeats_seen_by_mark(line: Pipeline, table: str) -> int:
