@@ -112,7 +112,7 @@ def repaired(state: StreamState, seen: PackHeader, start: Position, *, now: date
         repairs=0,
         status="halted",
         reason=f"{repairs} repairs brought no destination past {start or 'the beginning'}: packs keep going missing. "
-        "See that nothing but deliver receives from the ingest queue, then run `sluice resume`",
+        f"See that nothing but deliver receives from the ingest queue, then run `sluice resume {state.stream}`",
     )
 
 

@@ -222,7 +222,7 @@ def _translated(entity: str, role: str) -> Iterator[None]:
 def _translation(entity: str, role: str, why: ServiceBusError) -> TransientError:
     match why:
         case MessagingEntityNotFoundError():
-            hint = f"create {entity}: run `sluice topics sync`, or deploy the queue"
+            hint = f"create {entity}: a topic with ordering, duplicate detection and a subscription, or a queue"
         case ServiceBusAuthenticationError() | ServiceBusAuthorizationError():
             hint = f"give this identity the role '{role}', or correct the key of the connection string"
         case MessagingEntityDisabledError():

@@ -137,7 +137,7 @@ class ScriptedSource:
         lost = self._lost(kept, after)
         if lost:
             raise PositionLostError(
-                stream, lost, hint=f"accept the loss and go on with: sluice resume {stream} --from earliest"
+                stream, lost, hint=f"accept the loss and go on with: sluice resume {stream} --from earliest --skip"
             )
         start = bisect_right(kept.events, after, key=_position_of)
         taken = kept.events[start : start + max(limit, 1)]

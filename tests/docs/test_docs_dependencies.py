@@ -25,8 +25,6 @@ TOOLS = {
     "setuptools": ("pyproject.toml", "setuptools.build_meta"),
 }
 """What is not imported: where it is called, and by which words."""
-UNUSED = {"sqlglot", "types-python-dateutil"}
-"""Pinned for development, and used by nothing."""
 
 
 def pins(file: str) -> set[str]:
@@ -59,13 +57,7 @@ def test_every_deployed_dependency_has_its_line():
     assert told("Deployed, in `requirements.txt`:") == pins("requirements.txt")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason="nothing uses it: unpin it")] if name in UNUSED else [])
-        for name in sorted(direct() - pins("requirements.txt"))
-    ],
-)
+@pytest.mark.parametrize("name", sorted(direct() - pins("requirements.txt")))
 def test_every_development_dependency_has_its_line(name):
     assert name in told("For development, in `requirements-dev.txt`")
 

@@ -164,7 +164,7 @@ class SqlServerSource:
                     msg = (
                         f"the server was scanned up to LSN {scan.bound.hex()}, the position is {after}: it was restored"
                     )
-                    raise _lost(table, msg)
+                    raise _lost(table, msg, "--restored", "begin in the new history")
                 return Batch((), position.encode(place))
             layout = self._layout(session, table, span.instance)
             rows, more = _page(session, layout, span, place, limit)
@@ -314,8 +314,8 @@ def _check(session: Session, table: Table, used: Instance | None, place: Place) 
         raise _lost(table, msg)
 
 
-def _lost(table: Table, message: str) -> PositionLostError:
+def _lost(
+    table: Table, message: str, option: str = "--skip", remedy: str = "go on with what is left, and a gap"
+) -> PositionLostError:
     stream = shlex.quote(table.stream)
-    return PositionLostError(
-        table.stream, message, hint=f"go on with what is left, and a gap: sluice resume {stream} --from earliest"
-    )
+    return PositionLostError(table.stream, message, hint=f"{remedy}: sluice resume {stream} --from earliest {option}")

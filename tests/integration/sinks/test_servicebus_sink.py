@@ -161,7 +161,7 @@ async def test_a_throttled_entity_says_how_long_to_wait_and_keeps_its_sender(bus
         ("amqp:resource-limit-exceeded", "quota"),
         ("com.microsoft:entity-disabled", "status"),
         ("amqp:unauthorized-access", "Azure Service Bus Data Sender"),
-        ("amqp:not-found", "sluice topics sync"),
+        ("amqp:not-found", "create "),
     ],
 )
 async def test_a_fault_that_needs_the_operator_is_lasting_and_names_the_remedy(
