@@ -36,7 +36,10 @@ def table_stream(table: str) -> Stream:
 
 @dataclass
 class Pipeline:
-    """Tables `(ID int, Name nvarchar(200))` in the local database, and the processes that stream them."""
+    """Tables `(ID int, Name nvarchar(200))` in the local database, and the processes that stream them.
+
+    `name` is the type of their second column.
+    """
 
     cloud: Cloud
     directory: Path
@@ -44,6 +47,7 @@ class Pipeline:
     environment: dict[str, str]
     session: ClientSession
     max_poll_interval: str = "1s"
+    name: str = "nvarchar(200)"
     committed: dict[str, list[int]] = field(default_factory=dict)
     _processes: list[PartProcess] = field(default_factory=list)
     _connection: pyodbc.Connection | None = None
@@ -60,7 +64,7 @@ class Pipeline:
     def create_tables(self) -> None:
         self.execute("EXEC sys.sp_cdc_enable_db")
         for table in self.tables:
-            self.execute(f"CREATE TABLE dbo.[{table}] (ID int NOT NULL PRIMARY KEY, Name nvarchar(200) NULL)")
+            self.execute(f"CREATE TABLE dbo.[{table}] (ID int NOT NULL PRIMARY KEY, Name {self.name} NULL)")
             self.execute(
                 f"EXEC sys.sp_cdc_enable_table @source_schema=N'dbo', @source_name=N'{table}', @role_name=NULL"
             )
@@ -221,6 +225,7 @@ async def pipeline(
     environment: Mapping[str, str] | None = None,
     lock: str = LOCK,
     max_poll_interval: str = "1s",
+    name: str = "nvarchar(200)",
 ) -> AsyncIterator[Pipeline]:
     """Run storage, broker and database with captured tables; capture and deliver are started by the test.
 
@@ -240,7 +245,7 @@ async def pipeline(
             "CAPTURE_SCHEDULE": "* * * * * *",
             **(environment or {}),
         }
-        made = Pipeline(cloud, directory, tables, environ, session, max_poll_interval)
+        made = Pipeline(cloud, directory, tables, environ, session, max_poll_interval, name)
         stack.push_async_callback(made.close)
         made.configure(settings)
         await asyncio.to_thread(made.create_tables)
