@@ -86,6 +86,19 @@ def settle() -> Step:
     return _at_broker("settle", "ingest-queue")
 
 
+async def commit_to_each(line: Pipeline, rows: int) -> None:
+    """Insert rows into every table."""
+    for table in line.tables:
+        await line.commit(rows, table=table)
+
+
+async def check_each_once(line: Pipeline) -> None:
+    """See that no change is twice in its topic, and that no stream took a pack for missing."""
+    for table in line.tables:
+        assert len(await line.topic(table)) == len(line.committed[table]), table
+        assert (await line.state(table)).state.value.repaired == 0, table
+
+
 async def take_leases_away(line: Pipeline) -> None:
     """Delete the container of the leases: nobody holds one any more, and whoever asks next gets it."""
     async with line.wiring() as wiring:

@@ -27,17 +27,12 @@ async def positions(line: Pipeline) -> list[str]:
     return [(await line.state(table)).state.value.position for table in line.tables]
 
 
-async def commit_to_each(line: Pipeline, rows: int) -> None:
-    for table in line.tables:
-        await line.commit(rows, table=table)
-
-
 @pytest.mark.timeout(100)
 async def test_of_two_captures_one_advances_and_the_other_steps_aside(tmp_path):
     async with pipeline(tmp_path, tables=TABLES, settings=SHORT_LEASE) as line:
         await line.start("deliver")
         first = await start_capture(line, "first")
-        await commit_to_each(line, 2)
+        await steps.commit_to_each(line, 2)
         await line.arrive()
         second = await start_capture(line, "second")
         async with line.commits():
@@ -46,6 +41,7 @@ async def test_of_two_captures_one_advances_and_the_other_steps_aside(tmp_path):
         ticks = (await second.state())["functions"]["capture"]["succeeded"]
         assert times(second, "stepped aside") >= ticks, "every tick"
         assert (times(first, "stepped aside"), times(second, "captured")) == (0, 0)
+        await steps.check_each_once(line)
 
 
 @pytest.mark.timeout(100)
@@ -53,7 +49,7 @@ async def test_two_captures_whose_lease_is_taken_away_again_and_again_lose_and_r
     async with pipeline(tmp_path, tables=TABLES, settings=SHORT_LEASE, max_poll_interval="200ms") as line:
         await line.start("deliver")
         first = await start_capture(line, "first")
-        await commit_to_each(line, 2)
+        await steps.commit_to_each(line, 2)
         await line.arrive()
         second = await start_capture(line, "second")
         save = steps.checkpoint("Persons")
@@ -70,8 +66,6 @@ async def test_two_captures_whose_lease_is_taken_away_again_and_again_lose_and_r
                 await steps.take_leases_away(line)
                 for capture in (first, second):
                     await until_logged(capture, "captured", times(capture, "captured") + 1)
-                assert all(earlier < later for earlier, later in zip(before, await positions(line), strict=True))
+                assert all(earlier <= later for earlier, later in zip(before, await positions(line), strict=True))
         await line.arrive()
-        for table in TABLES:
-            assert len(await line.topic(table)) == len(line.committed[table])
-            assert (await line.state(table)).state.value.repaired == 0, "no pack seemed to be missing"
+        await steps.check_each_once(line)
