@@ -60,7 +60,6 @@ class Connection:
                     request = self._wire.receive()
                     self.busy = True
                     self._answer(request)
-                    self.busy = False
         except DisconnectError:
             return
         finally:
@@ -70,7 +69,7 @@ class Connection:
 
     def kill(self) -> None:
         """Cut the connection; callable from any thread."""
-        self._wire.kill()
+        self._wire.kill(busy=self.busy)
 
     def _log_in(self) -> bool:
         request = self._wire.receive()
@@ -112,8 +111,9 @@ class Connection:
 
     def _check(self) -> None:
         """Raise when the running request has to stop."""
-        if self._wire.attention():
-            raise AttentionError
+        interruption = self._wire.interruption()
+        if interruption is not None:
+            raise interruption
         if self._faults.stopping:
             raise DisconnectError
 
@@ -121,7 +121,7 @@ class Connection:
         self._check()
         if self._faults.cuts(rows):
             self._wire.flush()
-            self._wire.kill()
+            self._wire.kill(busy=True)
             raise DisconnectError
 
     def _answer(self, request: packets.Request) -> None:
@@ -144,9 +144,11 @@ class Connection:
             self._wire.receive()  # what has been answered so far ends at a whole token
             self._stopped()
             return
+        self.busy = False
         self._wire.end()
 
     def _stopped(self) -> None:
+        self.busy = False
         self._wire.write(tokens.done(tokens.DONE, tokens.STOPPED))
         self._wire.end()
 

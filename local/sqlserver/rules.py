@@ -201,21 +201,27 @@ def _assign(session: "Session", node: commands.Assign, variables: "Variables", a
 
 
 def _option(session: "Session", node: commands.Option, _variables: "Variables", answer: "Answer") -> None:
-    word, value = node.words[0], node.words[-1]
-    if word == "NOCOUNT":
-        session.no_count = value == "ON"
-    elif word == "XACT_ABORT":
-        session.abort_on_error = value == "ON"
-    elif word == "IMPLICIT_TRANSACTIONS":
-        session.implicit = value == "ON"
-    elif word == "LOCK_TIMEOUT":
-        session.work.lock_timeout_s = None if int(value) < 0 else int(value) / 1000
-    elif word == "ROWCOUNT" and value != "0":
-        raise syntax(near="ROWCOUNT")
-    elif word == "IDENTITY_INSERT" and node.table is not None:
+    *options, value = node.words
+    if node.table is not None:
         table = session.names.target(node.table, "ALTER")
         session.names.identity_table = table.number if value == "ON" else None
+        options = []
+    for option in options:
+        _switch(session, option, value)
     answer.done(EXECUTE, None)
+
+
+def _switch(session: "Session", option: str, value: str) -> None:
+    if option == "NOCOUNT":
+        session.no_count = value == "ON"
+    elif option == "XACT_ABORT":
+        session.abort_on_error = value == "ON"
+    elif option == "IMPLICIT_TRANSACTIONS":
+        session.implicit = value == "ON"
+    elif option == "LOCK_TIMEOUT":
+        session.work.lock_timeout_s = None if int(value) < 0 else int(value) / 1000
+    elif option == "ROWCOUNT" and value != "0":
+        raise syntax(near="ROWCOUNT")
 
 
 def _transaction(session: "Session", node: commands.Transaction, _variables: "Variables", answer: "Answer") -> None:

@@ -35,8 +35,7 @@ class SqlServer:
         self._databases: dict[str, Database] = {}
         self._logins = {login.name.casefold(): login for login in self._stored_logins()}
         self._logins["sa"] = Login("sa", password, owner=True)
-        self._connections: dict[int, Connection] = {}
-        self._threads: set[threading.Thread] = set()
+        self._connections: dict[threading.Thread, Connection] = {}
         self._next = _FIRST_SESSION
         for name in [*databases, *self._stored(databases)]:
             self._open(name)
@@ -64,9 +63,7 @@ class SqlServer:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._acceptor.join()
-        self.kill("all")
-        for thread in list(self._threads):
-            thread.join()
+        self.kill("all", wait_s=None)
 
     def _accept(self) -> None:
         while True:
@@ -76,24 +73,22 @@ class SqlServer:
                 return
             wire = Wire(accepted, self._next)
             if self.faults.refusing:
-                wire.kill()
+                wire.kill(busy=False)
                 wire.close()
                 continue
             connection = Connection(wire, self._next, self, self.faults)
-            thread = threading.Thread(target=self._serve, args=(self._next, connection), daemon=True)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             with self._lock:
-                self._connections[self._next] = connection
-                self._threads.add(thread)
+                self._connections[thread] = connection
                 self._next = _FIRST_SESSION + (self._next - _FIRST_SESSION + 1) % 30_000
             thread.start()
 
-    def _serve(self, number: int, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> None:
         try:
             connection.serve()
         finally:
             with self._lock:
-                self._connections.pop(number, None)
-                self._threads.discard(threading.current_thread())
+                del self._connections[threading.current_thread()]
 
     def database(self, name: str) -> Database | None:
         """Return a database by its name; master, msdb and tempdb are not kept."""
@@ -163,15 +158,17 @@ class SqlServer:
         kept = json.loads(path.read_text()) if path.exists() else {}
         return [Login(name, password, limited=True) for name, password in kept.items()]
 
-    def kill(self, which: str) -> None:
-        """Cut all connections, or those that run nothing."""
+    def kill(self, which: str, wait_s: float | None = 5.0) -> None:
+        """Cut all connections, or those that run nothing, and wait until they are gone."""
         if which not in {"all", "idle"}:
             message = f"kill: all or idle, not {which}"
             raise ValueError(message)
         with self._lock:
-            chosen = [each for each in self._connections.values() if which == "all" or not each.busy]
-        for connection in chosen:
+            chosen = {t: each for t, each in self._connections.items() if which == "all" or not each.busy}
+        for connection in chosen.values():
             connection.kill()
+        for thread in chosen:
+            thread.join(wait_s)
 
     def _named(self, name: str | None) -> Database:
         found = self._default if name is None else self.database(name)

@@ -13,7 +13,7 @@ from local.sqlserver.engine.database import Database
 from local.sqlserver.engine.names import SessionNames
 from local.sqlserver.engine.security import Login, not_entered
 from local.sqlserver.engine.work import Work
-from local.sqlserver.errors import AttentionError, SqlError, syntax
+from local.sqlserver.errors import AttentionError, SqlError, syntax, unknown_object
 from local.sqlserver.rules import RULES, LeaveError
 from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.parse_statements import parse_batch
@@ -39,6 +39,10 @@ class Answer(Protocol):
 
     def done(self, command: int, count: int | None) -> None:
         """Say that a statement has ended."""
+        ...
+
+    def fail(self, fault: SqlError) -> None:
+        """Send an error that the batch goes on after."""
         ...
 
     def info(self, number: int, message: str) -> None:
@@ -194,8 +198,7 @@ class Session:
             return
 
     def run(self, statements: Sequence[commands.Statement], variables: Variables, answer: Answer) -> None:
-        """Run statements in order. A broken constraint ends its statement alone; the error is raised after the rest."""
-        held: SqlError | None = None
+        """Run statements in order; a broken constraint ends its statement alone."""
         for statement in statements:
             try:
                 self.statement(statement, variables, answer)
@@ -206,9 +209,7 @@ class Session:
                     self.work.rollback()
                 if why.number not in _GOES_ON or self.abort_on_error:
                     raise
-                held = held or why
-        if held is not None:
-            raise held
+                answer.fail(why)
 
     def statement(self, node: commands.Statement, variables: Variables, answer: Answer) -> None:
         """Run one statement."""
@@ -221,6 +222,10 @@ class Session:
         except apsw.InterruptError as why:
             self._interrupted()
             raise AttentionError from why
+        except apsw.SQLError as why:
+            if "no such table" not in str(why):
+                raise
+            raise unknown_object(str(why)) from why  # dropped by another session a moment ago
         except apsw.BusyError as why:
             raise SqlError(
                 1205,

@@ -1,5 +1,6 @@
 """What names mean while a statement is translated: sources with their columns, variables, and the plan's bindings."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -74,6 +75,7 @@ class Found(NamedTuple):
 
 CONVERSIONS: list[Conversion] = []
 _INDEX: dict[int, int] = {}
+_NUMBERING = threading.Lock()
 
 
 def converted(sql: str, source: SqlType, target: SqlType, style: int | None = None, *, cast: bool = False) -> str:
@@ -81,9 +83,10 @@ def converted(sql: str, source: SqlType, target: SqlType, style: int | None = No
     step = conversion(source, target, style, cast=cast)
     if step is None:
         return sql
-    number = _INDEX.setdefault(id(step), len(CONVERSIONS))
-    if number == len(CONVERSIONS):
-        CONVERSIONS.append(step)
+    with _NUMBERING:
+        number = _INDEX.setdefault(id(step), len(CONVERSIONS))
+        if number == len(CONVERSIONS):
+            CONVERSIONS.append(step)
     return f"cv({number}, {sql})"
 
 

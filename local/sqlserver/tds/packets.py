@@ -3,13 +3,15 @@
 https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/e5ea8520-1ea3-4a75-a2a9-c17e63e9ee19
 """
 
+import os
 import select
 import socket
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
-from local.sqlserver.errors import DisconnectError
+from local.sqlserver.errors import AttentionError, DisconnectError
 
 BATCH, RPC, ATTENTION, TRANSACTION, LOGIN, PRELOGIN = 0x01, 0x03, 0x06, 0x0E, 0x10, 0x12
 _ANSWER = 0x04
@@ -40,6 +42,8 @@ class Wire:
         self._buffer = bytearray()
         self._packet = 0
         self._closing = threading.Lock()
+        self._killed = False
+        self._wake = os.eventfd(0)
         self.hold = False  # while set, nothing leaves before the end of the answer
 
     def resize(self, size: int) -> None:
@@ -48,6 +52,9 @@ class Wire:
 
     def receive(self) -> Request:
         """Return the next message; DisconnectError when the client is gone."""
+        select.select([self._socket.fileno(), self._wake], [], [])
+        if self._killed:
+            raise DisconnectError
         body = bytearray()
         while True:
             kind, status, length, *_ = _HEADER.unpack(self._exactly(_HEADER.size))
@@ -67,20 +74,18 @@ class Wire:
             data += piece
         return bytes(data)
 
-    def attention(self) -> bool:
-        """Whether the client has asked to stop the running request."""
-        return self._waiting() == bytes([ATTENTION])
-
-    def hung_up(self) -> bool:
-        """Whether the client has closed its side."""
-        return self._waiting() == b""
-
-    def _waiting(self) -> bytes | None:
+    def interruption(self) -> type[AttentionError | DisconnectError] | None:
+        """Return why the running request has to stop: the client asked for it, or it is gone."""
+        if self._killed:
+            return DisconnectError
         try:
             readable, _, _ = select.select([self._socket], [], [], 0)
-            return self._socket.recv(1, socket.MSG_PEEK) if readable else None
+            first = self._socket.recv(1, socket.MSG_PEEK) if readable else None
         except (OSError, ValueError):
-            return b""
+            return DisconnectError
+        if first is None:
+            return None
+        return AttentionError if first == bytes([ATTENTION]) else DisconnectError
 
     def write(self, data: bytes) -> None:
         """Add to the running answer; full packets leave once enough of them are there."""
@@ -119,19 +124,27 @@ class Wire:
         self._packet = self._packet % 255 + 1
         return _HEADER.pack(_ANSWER, status, length, self._number, self._packet, 0)
 
-    def kill(self) -> None:
-        """Reset the connection; callable from any thread, at any time."""
+    def kill(self, *, busy: bool) -> None:
+        """Reset the connection; callable from any thread, at any time.
+
+        An idle one ends by the reset alone, as when a server dies. One that runs a request may be blocked sending.
+        """
         with self._closing:
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
+            if self._killed:
                 return
+            self._killed = True
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.eventfd_write(self._wake, 1)
+            if busy:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Release the socket."""
         with self._closing:
+            self._killed = True
             self._socket.close()
+            os.close(self._wake)
 
 
 class Reader:

@@ -136,6 +136,17 @@ def test_constraints_report_what_they_protect(client: Client) -> None:
     assert client.rows(f"SELECT ID FROM {name}") == [(1,)]
 
 
+def test_a_broken_constraint_ends_its_statement_and_not_the_batch(client: Client) -> None:
+    name = client.table("ID int PRIMARY KEY")
+    with pytest.raises(pyodbc.IntegrityError, match="2627"):
+        client.run(f"INSERT INTO {name} VALUES (1), (1); INSERT INTO {name} VALUES (2)")
+    assert client.rows(f"SELECT ID FROM {name}") == [(2,)]
+    client.run("SET XACT_ABORT, NOCOUNT ON")
+    with pytest.raises(pyodbc.IntegrityError, match="2627"):
+        client.run(f"BEGIN TRAN; INSERT INTO {name} VALUES (3), (4); INSERT INTO {name} VALUES (2)")
+    assert client.rows(f"SELECT ID, @@TRANCOUNT FROM {name}") == [(2, 0)]
+
+
 def test_commit_keeps_and_rollback_undoes(server: Local, client: Client) -> None:
     name = client.table("ID int")
     connection = server.connect(autocommit=False)
