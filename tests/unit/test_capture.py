@@ -30,6 +30,10 @@ def failing_saves(world, times):
     return step
 
 
+async def give_way(_):
+    await asyncio.sleep(0)
+
+
 def recording(world, calls):
     async def step(call):
         calls.append(call)
@@ -280,6 +284,28 @@ async def test_a_lease_lost_while_the_states_are_read_stops_the_tick_before_anyt
     assert world.queue
 
 
+async def test_a_lease_that_lapsed_while_the_states_were_read_makes_the_next_tick_read_them_again():
+    world = World()
+    capture = world.capture(lease_s=30.0)
+    await capture.tick()
+    world.change(parks=1)
+
+    async def step(call):
+        await give_way(call)
+        if call == "load":
+            world.account.leases.clear()
+            await world.clock.advance(11.0)  # it is taken again, but was not held without a break
+
+    await world.clock.advance(1.0)
+    world.account.step = step
+    await capture.tick()
+    world.account.step = give_way
+    world.change(ring=False, parks=7)
+    await capture.tick()
+
+    assert capture.held[PERSONS].state.parks == 7
+
+
 async def test_a_tick_renews_the_lease_while_it_lingers():
     world = World(jumps=True)
     capture = world.capture(page=1, linger_s=20.0, lease_s=3.0, linger_poll_s=1.0, ahead=10**6)
@@ -331,9 +357,6 @@ async def test_a_bell_rung_while_the_states_are_read_is_heard_in_the_next_tick()
         if call == "save done":
             world.account.step = give_way
             world.change(status="paused")
-
-    async def give_way(_):
-        await asyncio.sleep(0)
 
     world.account.step = step
     await capture.tick()
