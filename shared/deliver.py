@@ -6,6 +6,7 @@ the stream. Either way the source sends again, and the pack at hand is done with
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -96,6 +97,8 @@ class Deliver:
                 return _Outcome.DONE  # a newer chain covers it
             base = chain.base_of(header, saved.value)
             if base is None:
+                if stored is None and await self._let_join(header.stream, destination):
+                    continue
                 await self._begin_chain(header, destination, "a pack before it went missing")
                 return _Outcome.NEW_CHAIN
             changes = [change for change in whole.changes if change.position > base]
@@ -110,6 +113,20 @@ class Deliver:
                 continue  # somebody delivers beside us: look again
             self._log_batch(destination, whole, len(changes))
             return _Outcome.DONE
+
+    async def _let_join(self, stream: Stream, destination: str) -> bool:
+        """Do what capture does for a destination configured later, when a pack gets here before capture's next tick.
+
+        Otherwise the missing mark would set the stream back to the start of its chain. True: look at the mark again.
+        """
+        record = await self._held(lambda: self._states.find(stream))
+        marks = {name: saved.value for name, saved in record.marks.items()}
+        lowest = chain.lowest(marks, self._destinations) or chain.lowest(marks, marks)
+        if record.state is None or destination in record.state.value.destinations or lowest is None:
+            return False
+        with suppress(StaleError):
+            await self._held(lambda: self._marks.write(stream, destination, Saved(lowest)))
+        return True
 
     async def _forward(self, destination: str, header: PackHeader, changes: list[PackedChange]) -> None:
         """Make the changes durable at the destination, within the hold budget; none is skipped.
@@ -173,7 +190,8 @@ class Deliver:
                 return  # begun already; a state that went missing is created on a newer chain
             state = record.state.value
             marks = {name: saved.value for name, saved in record.marks.items()}
-            start = chain.restart(state, marks, self._destinations)
+            joined = [name for name in self._destinations if name in state.destinations]
+            start = chain.restart(state, marks, joined or self._destinations)
             if park:
                 fresh = chain.parked(
                     state,

@@ -700,3 +700,63 @@ async def test_one_pack_delivered_twice_at_once_arrives_once_and_is_marked_once(
     assert arrived(world) == [1, 2, 3]
     assert world.marks()["A"].position == position(3)
     assert world.state().chain == 10
+
+
+# ---------------------------------------------------------------------- a destination configured later
+
+
+async def test_a_new_destination_that_capture_has_not_let_join_yet_begins_at_the_lowest_mark_without_a_repair():
+    world = World(destinations=("A", "B", "C"))
+    await world.capture(lease="once", destinations=["A", "B"]).tick()
+    world.change(chain=10, chain_start=position(0), position=position(9))
+    world.mark(10, position(5), "A")
+    world.mark(10, position(4), "B")
+    world.mark(7, position(1), "removed")
+
+    await world.deliver().deliver(packed(10, [5, 6]))
+
+    await world.deliver().deliver(packed(10, [7]))
+
+    assert [arrived(world, name) for name in ("A", "B", "C")] == [[6, 7], [5, 6, 7], [7]]
+    assert {world.marks()[name].position for name in ("A", "B", "C")} == {position(7)}
+    assert world.state().repaired == 0
+
+
+async def test_a_new_destination_that_capture_lets_join_at_the_same_time_keeps_capture_s_mark():
+    world = World(destinations=("A", "B"))
+    await world.capture(lease="once", destinations=["A"]).tick()
+    world.change(chain=10, chain_start=position(0), position=position(9))
+    world.mark(10, position(5), "A")
+
+    async def step(call):
+        if call == "write" and "B" not in world.marks():
+            world.mark(10, position(5), "B")
+
+    world.account.step = step
+    await world.deliver().deliver(packed(10, [6]))
+
+    assert arrived(world, "B") == [6]
+    assert world.state().repaired == 0
+
+
+async def test_a_destination_whose_mark_is_missing_although_it_is_not_new_is_repaired():
+    world = await world_with_state("A", "B")
+    world.mark(10, position(5), "A")
+
+    await world.deliver().deliver(packed(10, [6]))
+
+    assert (world.state().repaired, world.state().position) == (1, position(0))
+
+
+@pytest.mark.parametrize("fault", ["gap", "away"])
+async def test_a_new_destination_does_not_set_a_new_chain_back_to_the_start(fault):
+    world = World(destinations=("A", "B"), jumps=True)
+    await world.capture(lease="once", destinations=["A"]).tick()
+    world.change(chain=10, chain_start=position(0), position=position(9))
+    world.mark(10, position(5), "A")
+    if fault == "away":
+        world.topics["A"].away(TOPIC)
+
+    await world.deliver().deliver(packed(10, [8] if fault == "gap" else [6]))
+
+    assert (world.state().chain, world.state().position) == (11, position(5))
