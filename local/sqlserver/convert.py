@@ -13,7 +13,7 @@ from uuid import UUID
 from local.sqlserver import clr, temporal
 from local.sqlserver.errors import SqlError, cannot_convert, overflow
 from local.sqlserver.sqltypes import MAX, WIDE, Family, SqlType
-from local.sqlserver.tds.values import pack_variant, pack_wide, unpack_variant, unpack_wide
+from local.sqlserver.tds.values import cut, pack_variant, pack_wide, units, unpack_variant, unpack_wide
 
 type Conversion = Callable[[Any], Any]
 type Factory = Callable[[SqlType, SqlType, int | None], Conversion]
@@ -41,7 +41,7 @@ def conversion(source: SqlType, target: SqlType, style: int | None = None, *, ca
         return convert
     if _fits(source, target):
         return None if convert is _same else convert
-    fit = (_cut if cast else _limit)(target)
+    fit = (_shape if cast else _limit)(target)
     return fit if convert is _same else lambda value: fit(convert(value))
 
 
@@ -65,17 +65,16 @@ def _limit(target: SqlType) -> Conversion:
     shape = _shape(target)
 
     def limited(value: Any) -> Any:
-        if 0 < target.length < len(value) and value[target.length :].strip(b" \0" if isinstance(value, bytes) else " "):
-            shown = value if isinstance(value, str) else ""
+        if isinstance(value, str):
+            lost, shown = cut(value, target.length, 2**31).strip(" "), value
+        else:
+            lost, shown = value[target.length :].strip(b"\0"), ""
+        if target.length > 0 and lost:
             text = f"String or binary data would be truncated. Truncated value: '{shown[: target.length]}'."
             raise SqlError(2628, text)
         return shape(value)
 
     return limited
-
-
-def _cut(target: SqlType) -> Conversion:
-    return _shape(target)
 
 
 def _shape(target: SqlType) -> Conversion:
@@ -84,12 +83,14 @@ def _shape(target: SqlType) -> Conversion:
         size = target.length or 8
         return lambda value: value[:size].ljust(size, b"\0")
     if target.name == "nchar":
-        return lambda value: value[:length].ljust(length)
+        return lambda value: (short := cut(value, 0, length)) + " " * (length - units(short))
     if target.name == "char":
         return lambda value: _narrow(value)[:length].ljust(length)
     if target.name in {"varchar", "text"}:
         return lambda value: _narrow(value)[:length]
-    return lambda value: value[:length]
+    if target.family is Family.BINARY:
+        return lambda value: value[:length]
+    return lambda value: cut(value, 0, length)
 
 
 def _narrow(value: str) -> str:

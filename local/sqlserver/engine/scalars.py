@@ -15,7 +15,7 @@ from local.sqlserver.convert import conversion, to_decimal
 from local.sqlserver.errors import SqlError
 from local.sqlserver.sql.scope import CONVERSIONS
 from local.sqlserver.sqltypes import INT, OFFSET, VARIANT, Family, SqlType, declared, nvarchar
-from local.sqlserver.tds.values import character, scaled, unpack_variant
+from local.sqlserver.tds.values import character, cut, scaled, units, unpack_variant
 
 _EXACT = Context(prec=100, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero])
 _UNITS = {
@@ -117,12 +117,13 @@ def _tsql_like(value: str, pattern: str, escape: str | None = None) -> int:
 def _substring(value: Any, start: int, length: int) -> Any:
     if length < 0:
         raise SqlError(537, "Invalid length parameter passed to the LEFT or SUBSTRING function.", state=3)
-    end = start - 1 + length
-    return value[max(start - 1, 0) : max(end, 0)]
+    first, end = max(start - 1, 0), max(start - 1 + length, 0)
+    return value[first:end] if isinstance(value, bytes) else cut(value, first, end)
 
 
 def _right(value: str, length: int) -> str:
-    return value[-length:] if length else ""
+    size = units(value)
+    return cut(value, max(size - length, 0), size)
 
 
 def _replace(value: str, old: str, new: str) -> str:
@@ -310,6 +311,7 @@ _PURE: dict[str, Callable[..., Any]] = {
     "dec_minus": _dec_minus,
     "bin_join": _bin_join,
     "tsql_like": _tsql_like,
+    "text_length": lambda value: units(value.rstrip(" ")),
     "tsql_upper": str.upper,
     "tsql_lower": str.lower,
     "substring_of": _substring,

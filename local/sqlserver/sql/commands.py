@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from local.sqlserver.sql.tree import Common, Expression, Item, Name, Query, Source, Values
+from local.sqlserver.sql.tree import Expression, Item, Name, Query, Source, Values
 from local.sqlserver.sqltypes import SqlType
 
 
@@ -53,7 +53,6 @@ class Update:
     source: Source | None = None
     top: Expression | None = None
     output: tuple[Item, ...] = ()
-    common: tuple[Common, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,6 @@ class Delete:
     source: Source | None = None
     top: Expression | None = None
     output: tuple[Item, ...] = ()
-    common: tuple[Common, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

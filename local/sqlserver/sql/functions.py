@@ -320,7 +320,7 @@ _SIGNATURES: dict[str, tuple[int, int, Rule]] = {
     "COALESCE": (2, 100, _coalesce),
     "ISNULL": (2, 2, _isnull),
     "NULLIF": (2, 2, _nullif),
-    "LEN": (1, 1, _fixed("length(rtrim({0}, ' '))", INT, _LONG)),
+    "LEN": (1, 1, _fixed("text_length({0})", INT, _LONG)),
     "DATALENGTH": (1, 1, _datalength),
     "UPPER": (1, 1, _like_first("tsql_upper({0})")),
     "LOWER": (1, 1, _like_first("tsql_lower({0})")),

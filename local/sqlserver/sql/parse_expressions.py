@@ -10,6 +10,7 @@ from local.sqlserver.sql import tree
 from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.tokens import BINARY, NAME, NUMBER, STRING, SYMBOL, VARIABLE, Token
 from local.sqlserver.sqltypes import FLOAT, INT, MAX, SqlType, nvarchar, varbinary
+from local.sqlserver.tds.values import units
 
 _COMPARISONS = {"=": "=", "<>": "<>", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!<": ">=", "!>": "<="}
 
@@ -274,7 +275,7 @@ def literal(token: Token) -> tree.Literal:
 
 def _string(token: Token) -> tree.Literal:
     if token.text[0] in "Nn":
-        return tree.Literal(nvarchar(max(len(token.value), 1)), token.value)
+        return tree.Literal(nvarchar(max(units(token.value), 1)), token.value)
     value = token.value.encode("cp1252", "replace").decode("cp1252", "replace")
     return tree.Literal(SqlType("varchar", len(value) if 0 < len(value) <= 8000 else (MAX if value else 1)), value)
 

@@ -86,13 +86,11 @@ def _query_or_change(cursor: Cursor) -> commands.Statement:
     if not cursor.at("WITH"):
         return parse_query(cursor)
     common = parse_common(cursor)
-    if cursor.at("UPDATE"):
-        return _update(cursor, common)
-    if cursor.at("DELETE"):
-        return _delete(cursor, common)
+    if cursor.token.word in {"UPDATE", "DELETE", "WITH"}:
+        raise cursor.fail()
     if cursor.at("INSERT"):
         insert = _insert(cursor)
-        if not isinstance(insert.rows, tree.Query):
+        if not isinstance(insert.rows, tree.Query) or insert.rows.common:
             raise cursor.fail()
         return replace(insert, rows=replace(insert.rows, common=common))
     return replace(parse_query(cursor), common=common)
@@ -118,7 +116,7 @@ def _insert(cursor: Cursor) -> commands.Insert:
     return commands.Insert(table, columns, rows, output)
 
 
-def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Update:
+def _update(cursor: Cursor) -> commands.Update:
     cursor.expect("UPDATE")
     top = parse_top(cursor)
     table = cursor.name()
@@ -130,7 +128,7 @@ def _update(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Up
     source = parse_sources(cursor) if cursor.accept("FROM") else None
     where = parse_expression(cursor) if cursor.accept("WHERE") else None
     parse_options(cursor)
-    return commands.Update(table, tuple(changes), where, source, top, output, common)
+    return commands.Update(table, tuple(changes), where, source, top, output)
 
 
 def _change(cursor: Cursor) -> commands.Change:
@@ -142,7 +140,7 @@ def _change(cursor: Cursor) -> commands.Change:
     return commands.Change(column, None if cursor.accept("DEFAULT") else parse_expression(cursor))
 
 
-def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.Delete:
+def _delete(cursor: Cursor) -> commands.Delete:
     cursor.expect("DELETE")
     top = parse_top(cursor)
     cursor.accept("FROM")
@@ -151,7 +149,7 @@ def _delete(cursor: Cursor, common: tuple[tree.Common, ...] = ()) -> commands.De
     source = parse_sources(cursor) if cursor.accept("FROM") else None
     where = parse_expression(cursor) if cursor.accept("WHERE") else None
     parse_options(cursor)
-    return commands.Delete(table, where, source, top, output, common)
+    return commands.Delete(table, where, source, top, output)
 
 
 def _declare(cursor: Cursor) -> commands.Declare:

@@ -114,8 +114,11 @@ class _Planner:
     def insert(self, node: commands.Insert) -> Plan:
         table = self._targets.target(node.table, "INSERT")
         columns = self._insertable(table, node.columns)
+        width = _width(node.rows)
+        if width is not None and width != len(columns):
+            raise _wrong_count(table, node, more=width > len(columns))
         if isinstance(node.rows, tree.Query):
-            rows = self._from_query(table, columns, node.rows)
+            rows = self._from_query(table, columns, node, node.rows)
         elif isinstance(node.rows, tree.Values):
             rows = self._from_values(table, columns, node.rows)
         else:
@@ -150,10 +153,10 @@ class _Planner:
             columns.append(column)
         return columns
 
-    def _from_query(self, table: Table, columns: list[TableColumn], node: tree.Query) -> str:
-        body = self._queries.query(node, None)
+    def _from_query(self, table: Table, columns: list[TableColumn], node: commands.Insert, query: tree.Query) -> str:
+        body = self._queries.query(query, None)
         if len(body.columns) != len(columns):
-            raise _wrong_count(len(body.columns) > len(columns))
+            raise _wrong_count(table, node, more=len(body.columns) > len(columns))
         items = []
         for n, column in enumerate(columns):
             kind = None if n in body.unknown else body.columns[n].kind
@@ -162,8 +165,6 @@ class _Planner:
         return f"SELECT {', '.join(items)} FROM ({body.sql})"
 
     def _from_values(self, table: Table, columns: list[TableColumn], node: tree.Values) -> str:
-        if len(node.rows[0]) != len(columns):
-            raise _wrong_count(len(node.rows[0]) > len(columns))
         rows = []
         for row in node.rows:
             values = [
@@ -341,7 +342,14 @@ def _noted(table: Table, column: TableColumn, value: str) -> str:
     return value if column.seed is None else f"note_identity({table.number}, {value})"
 
 
-def _wrong_count(more: bool) -> SqlError:  # noqa: FBT001 - which of the two messages
+def _width(rows: object) -> int | None:
+    return len(rows.rows[0]) if isinstance(rows, tree.Values) else None
+
+
+def _wrong_count(table: Table, node: commands.Insert, *, more: bool) -> SqlError:
+    if not node.columns:
+        text = f"Column name or number of supplied values does not match table definition of '{table.name}'."
+        return SqlError(213, text)
     word = "fewer" if more else "more"
     text = f"There are {word} columns in the INSERT statement than values specified in the VALUES clause."
     return SqlError(110 if more else 109, text, 15)

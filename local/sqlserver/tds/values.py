@@ -67,6 +67,18 @@ def unpack_wide(data: bytes) -> str:
         return data.decode("utf-16-le", "surrogatepass").translate(_KEPT)
 
 
+def units(value: str) -> int:
+    """Return the length of a text as SQL Server counts it: in UTF-16 units."""
+    return len(value) if value.isascii() or max(value) < "\U00010000" else len(pack_wide(value)) // 2
+
+
+def cut(value: str, start: int, end: int) -> str:
+    """Return a part of a text, its place counted in UTF-16 units; it may begin or end with half a character."""
+    if value.isascii() or max(value) < "\U00010000":
+        return value[start:end]
+    return unpack_wide(pack_wide(value)[2 * start : 2 * end])
+
+
 def character(number: int) -> str | None:
     """Return NCHAR(number): one UTF-16 unit, or a character beyond the first plane."""
     return chr(_KEPT.get(number, number)) if 0 <= number <= 0x10FFFF else None

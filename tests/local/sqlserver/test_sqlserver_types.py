@@ -155,6 +155,14 @@ def test_a_text_that_is_too_long_is_refused_by_a_column_and_cut_by_a_cast(client
     assert client.rows(f"SELECT V FROM {name}") == [("abc",), ("ab",)]
 
 
+def test_texts_are_measured_in_utf_16_units(client: Client) -> None:
+    name = client.table("V nvarchar(4)")
+    client.fails(2628, f"INSERT INTO {name} VALUES (N'🚗🚗🚗')")
+    client.run(f"INSERT INTO {name} VALUES (N'🚗🚗')")
+    sql = f"SELECT V, LEN(V), SUBSTRING(V, 3, 2), RIGHT(V, 2), CAST(V AS nvarchar(2)), CAST(V AS nchar(5)) FROM {name}"
+    assert client.rows(sql) == [("🚗🚗", 4, "🚗", "🚗", "🚗", "🚗🚗 ")]
+
+
 def test_seven_digits_and_offsets_reach_the_client(client: Client) -> None:
     name = client.table("ID int PRIMARY KEY, T time(7), M datetime2(7), O datetimeoffset(7)", capture=True)
     client.run(
