@@ -1,4 +1,27 @@
-"""`python -m local.sqlserver`: the stand-in as a process of its own."""
+"""`python -m local.sqlserver`: the stand-in as a process of its own.
+
+`POST /faults` takes any of:
+
+| switch | value | does |
+|---|---|---|
+| `capture` | `"off"`, `"step"`, `"on"`, `{"mode", "database", "count"}` | holds the capture job, or lets it go on |
+| `cleanup` | `{"lsn": hex, "instance", "database"}` | raises the low watermark, of every instance, and deletes below it |
+| `idle_lsn` | n | adds the empty rows of an idle capture job to the time mapping |
+| `login` | `{"name", "password", "deny": [schema], "databases": [name], "roles": [name]}` | adds or changes a login |
+| `kill` | `"all"`, `"idle"` | resets connections |
+| `kill_mid_result` | n | resets the next connection that has sent n rows of a result |
+| `refuse` | seconds | refuses new connections |
+| `recovery` | bool | offers new connections to resume after they were idle |
+| `delay_s` | seconds | delays every statement |
+| `error` | `{"match": regex, "number", "class", "state", "message", "count"}` | answers statements with an error |
+| `pause` | `{"match": regex, "after": n, "when": "before" or "after"}` | holds the n-th statement, or its answer |
+| `resume` | id or `"all"` | lets paused statements go on |
+| `reset_counts` | true | starts counting statements again |
+| `keep_pages_mb` | n | keeps encoded results, for benchmarks |
+
+`match` sees batches, prepared statements and `BEGIN`, `COMMIT`, `ROLLBACK TRANSACTION`. `GET /state` shows the number of
+`statements`, the `last` of them, those `paused`, open `connections`, and per database the capture mode and what is held.
+"""
 
 import argparse
 import asyncio
@@ -29,7 +52,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 @asynccontextmanager
 async def start(arguments: argparse.Namespace) -> AsyncIterator[Part]:
-    """Run the server."""
+    """Run the server; its databases are gone with it unless a data folder is given."""
     with tempfile.TemporaryDirectory(prefix="sqlserver-", dir=_memory()) as scratch:
         folder: Path = arguments.data or Path(scratch)
         databases = arguments.database or ["TestDB"]
@@ -89,7 +112,7 @@ def _idle(server: SqlServer, value: Any) -> None:
 
 def _login(server: SqlServer, value: dict[str, Any]) -> None:
     databases = value.get("databases")
-    server.add_login(
+    server.logins.put(
         Login(
             value["name"],
             value["password"],

@@ -4,14 +4,14 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from local.sqlserver.calls import Calls
 from local.sqlserver.engine.database import Database
+from local.sqlserver.engine.logins import failed_login
 from local.sqlserver.engine.security import Login
 from local.sqlserver.errors import AttentionError, DisconnectError, SqlError
 from local.sqlserver.faults import Faults
-from local.sqlserver.session import Server, Session, Variables
+from local.sqlserver.session import Session, Shared, Variables
 from local.sqlserver.tds import packets, tokens
 from local.sqlserver.tds.answer import WireAnswer
 from local.sqlserver.tds.login import PRELOGIN_ANSWER, read_login
@@ -32,21 +32,13 @@ _TRANSACTIONS = {BEGIN: "BEGIN TRANSACTION", COMMIT: "COMMIT TRANSACTION", ROLLB
 _DRIVER_TEXTS = ("EXEC sp_executesql N'set implicit_transactions off select USER_NAME()", "set ansi_nulls off")
 
 
-class Host(Server, Protocol):
-    """What a connection needs of the server."""
-
-    def admit(self, user: str, password: str, database: str) -> tuple[Login, Database]:
-        """Return who logs in and where; SqlError 18456 or 4060."""
-        ...
-
-
 class Connection:
     """Serves one socket in a thread of its own."""
 
-    def __init__(self, wire: packets.Wire, number: int, host: Host, faults: Faults) -> None:
+    def __init__(self, wire: packets.Wire, number: int, shared: Shared, faults: Faults) -> None:
         self._wire = wire
         self._number = number
-        self._host = host
+        self._shared = shared
         self._faults = faults
         self._transaction = 0
         self._session: Session | None = None
@@ -81,7 +73,7 @@ class Connection:
             return False
         wanted = read_login(request.body)
         try:
-            login, database = self._host.admit(wanted.user, wanted.password, wanted.database)
+            login, database = self._admit(wanted)
         except SqlError as why:
             self._wire.write(tokens.error(why))
             if why.number != 18456:
@@ -89,10 +81,20 @@ class Connection:
             self._wire.write(tokens.done(tokens.DONE, tokens.FAILED))
             self._wire.end()
             return False
-        self._session = Session(self._host, login, database, self._number, self._check)
+        self._session = Session(self._shared, login, database, self._number, self._check)
         self._calls = Calls(self._session)
         self._welcome(wanted, database.name)
         return True
+
+    def _admit(self, wanted: LoginRequest) -> tuple[Login, Database]:
+        login = self._shared.logins.admit(wanted.user, wanted.password)
+        databases = self._shared.databases
+        database = databases.find(wanted.database) if wanted.database else databases.default
+        if database is None or not self._shared.logins.may_enter(login, database):
+            name = wanted.database or databases.default.name
+            text = f'Cannot open database "{name}" requested by the login. The login failed.'
+            raise SqlError(4060, text, 11)
+        return login, database
 
     def _welcome(self, wanted: LoginRequest, database: str) -> None:
         write = self._wire.write
@@ -221,8 +223,3 @@ class Connection:
     def _announce_begin(self) -> None:
         self._transaction = time.monotonic_ns()
         self._wire.write(tokens.changed_bytes(8, self._transaction.to_bytes(8, "little")))
-
-
-def failed_login(user: str) -> SqlError:
-    """Return error 18456."""
-    return SqlError(18456, f"Login failed for user '{user}'.", 14)

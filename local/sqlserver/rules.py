@@ -12,15 +12,16 @@ from local.sqlserver.errors import SqlError, syntax
 from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.plans import Plan
 from local.sqlserver.sqltypes import INT, nvarchar
+from local.sqlserver.tds.answer import WireAnswer
 from local.sqlserver.tds.pages import Page
 from local.sqlserver.tds.rows import encode_rows
 from local.sqlserver.tds.tokens import DELETE, EXECUTE, INSERT, SELECT, UPDATE, columns
 
 if TYPE_CHECKING:
-    from local.sqlserver.session import Answer, Session, Variables
+    from local.sqlserver.session import Session, Variables
 
 _VERBS = {INSERT: "INSERT", UPDATE: "UPDATE", DELETE: "DELETE"}
-type Rule = Callable[["Session", Any, "Variables", "Answer"], None]
+type Rule = Callable[["Session", Any, "Variables", WireAnswer], None]
 
 
 class LeaveError(Exception):
@@ -31,7 +32,7 @@ class LeaveError(Exception):
         self.word = word
 
 
-def _query(session: "Session", node: tree.Query, variables: "Variables", answer: "Answer") -> None:
+def _query(session: "Session", node: tree.Query, variables: "Variables", answer: WireAnswer) -> None:
     plan = session.plan(node, variables.kinds)
     bindings = session.bindings(plan, variables)
     if plan.assigns:
@@ -39,7 +40,7 @@ def _query(session: "Session", node: tree.Query, variables: "Variables", answer:
         answer.done(SELECT, None)
         return
     assert plan.columns is not None
-    if session.server.pages.keeps(plan.statements[0]) and not session.work.writing:
+    if session.shared.pages.keeps(plan.statements[0]) and not session.work.writing:
         count = _page(session, plan, bindings, answer)
     else:
         count = answer.rows(plan.columns, _results(session, plan, bindings))
@@ -47,15 +48,15 @@ def _query(session: "Session", node: tree.Query, variables: "Variables", answer:
     answer.done(SELECT, count)
 
 
-def _page(session: "Session", plan: Plan, bindings: dict[str, Any], answer: "Answer") -> int:
+def _page(session: "Session", plan: Plan, bindings: dict[str, Any], answer: WireAnswer) -> int:
     assert plan.columns is not None
     key = (id(plan), session.work.database.commits, *bindings.values())
-    page = session.server.pages.get(key)
+    page = session.shared.pages.get(key)
     if page is None:
         rows = list(_results(session, plan, bindings))
         data = columns(plan.columns) + encode_rows(tuple(column.kind for column in plan.columns), rows)
         page = Page(data, len(rows), plan)
-        session.server.pages.put(key, page)
+        session.shared.pages.put(key, page)
     answer.page(page)
     return page.rows
 
@@ -104,7 +105,7 @@ def _change(
     session: "Session",
     node: commands.Insert | commands.Update | commands.Delete,
     variables: "Variables",
-    answer: "Answer",
+    answer: WireAnswer,
 ) -> None:
     work = session.work
     _begin_implicitly(session)
@@ -142,7 +143,7 @@ def _begin_implicitly(session: "Session") -> None:
 
 
 def _definition(run: Callable[[Work, Any], None]) -> Rule:
-    def ruled(session: "Session", node: Any, _variables: "Variables", answer: "Answer") -> None:
+    def ruled(session: "Session", node: Any, _variables: "Variables", answer: WireAnswer) -> None:
         _begin_implicitly(session)
         with session.work.statement():
             run(session.work, node)
@@ -151,12 +152,12 @@ def _definition(run: Callable[[Work, Any], None]) -> Rule:
     return ruled
 
 
-def _drop(session: "Session", node: commands.Drop, variables: "Variables", answer: "Answer") -> None:
+def _drop(session: "Session", node: commands.Drop, variables: "Variables", answer: WireAnswer) -> None:
     if node.what == "DATABASE":
         raise syntax(near="DATABASE")
     if node.what == "LOGIN":
         for name in node.names:
-            session.server.drop_login(name.parts[-1])
+            session.shared.logins.drop(name.parts[-1])
         answer.done(EXECUTE, None)
         return
     rules: dict[str, Callable[[Work, Any], None]] = {
@@ -169,30 +170,30 @@ def _drop(session: "Session", node: commands.Drop, variables: "Variables", answe
     _definition(rules[node.what])(session, node, variables, answer)
 
 
-def _create(session: "Session", node: commands.Create, variables: "Variables", answer: "Answer") -> None:
+def _create(session: "Session", node: commands.Create, variables: "Variables", answer: WireAnswer) -> None:
     if node.what == "DATABASE":
-        session.server.create_database(node.name)
+        session.shared.databases.create(node.name)
         answer.done(EXECUTE, None)
         return
     _definition(lambda work, create: work.catalog.add_schema(create.name))(session, node, variables, answer)
 
 
-def _principal(session: "Session", node: commands.Principal, variables: "Variables", answer: "Answer") -> None:
+def _principal(session: "Session", node: commands.Principal, variables: "Variables", answer: WireAnswer) -> None:
     if node.what != "LOGIN":
         _definition(security.create_principal)(session, node, variables, answer)
         return
-    session.server.create_login(node.name, node.detail)
+    session.shared.logins.create(node.name, node.detail)
     answer.done(EXECUTE, None)
 
 
-def _declare(session: "Session", node: commands.Declare, variables: "Variables", answer: "Answer") -> None:
+def _declare(session: "Session", node: commands.Declare, variables: "Variables", answer: WireAnswer) -> None:
     for each in node.variables:
         value = None if each.value is None else session.evaluate(each.value, each.kind, variables)[0]
         variables.declare(each.name, each.kind, value)
     answer.done(EXECUTE, None)
 
 
-def _assign(session: "Session", node: commands.Assign, variables: "Variables", answer: "Answer") -> None:
+def _assign(session: "Session", node: commands.Assign, variables: "Variables", answer: WireAnswer) -> None:
     if node.name.lower() not in variables.kinds:
         raise SqlError(137, f'Must declare the scalar variable "{node.name}".', 15, 2)
     kind = variables.kinds[node.name.lower()]
@@ -200,7 +201,7 @@ def _assign(session: "Session", node: commands.Assign, variables: "Variables", a
     answer.done(EXECUTE, None)
 
 
-def _option(session: "Session", node: commands.Option, _variables: "Variables", answer: "Answer") -> None:
+def _option(session: "Session", node: commands.Option, _variables: "Variables", answer: WireAnswer) -> None:
     *options, value = node.words
     if node.table is not None:
         table = session.names.target(node.table, "ALTER")
@@ -224,7 +225,7 @@ def _switch(session: "Session", option: str, value: str) -> None:
         raise syntax(near="ROWCOUNT")
 
 
-def _transaction(session: "Session", node: commands.Transaction, _variables: "Variables", answer: "Answer") -> None:
+def _transaction(session: "Session", node: commands.Transaction, _variables: "Variables", answer: WireAnswer) -> None:
     rules: dict[str, Callable[[], None]] = {
         "BEGIN": session.begin,
         "COMMIT": session.commit,
@@ -235,7 +236,7 @@ def _transaction(session: "Session", node: commands.Transaction, _variables: "Va
     answer.done(EXECUTE, None)
 
 
-def _use(session: "Session", node: commands.Use, _variables: "Variables", answer: "Answer") -> None:
+def _use(session: "Session", node: commands.Use, _variables: "Variables", answer: WireAnswer) -> None:
     session.use(node.name)
     answer.entered(session.work.database.name)
     answer.done(EXECUTE, None)
@@ -245,14 +246,14 @@ def _holds(session: "Session", condition: tree.Expression, variables: "Variables
     return bool(session.evaluate(condition, INT, variables, condition=True)[0])
 
 
-def _if(session: "Session", node: commands.If, variables: "Variables", answer: "Answer") -> None:
+def _if(session: "Session", node: commands.If, variables: "Variables", answer: WireAnswer) -> None:
     if _holds(session, node.condition, variables):
         session.statement(node.then, variables, answer)
     elif node.otherwise is not None:
         session.statement(node.otherwise, variables, answer)
 
 
-def _while(session: "Session", node: commands.While, variables: "Variables", answer: "Answer") -> None:
+def _while(session: "Session", node: commands.While, variables: "Variables", answer: WireAnswer) -> None:
     while _holds(session, node.condition, variables):
         session.check()
         try:
@@ -264,21 +265,21 @@ def _while(session: "Session", node: commands.While, variables: "Variables", ans
                 raise
 
 
-def _block(session: "Session", node: commands.Block, variables: "Variables", answer: "Answer") -> None:
+def _block(session: "Session", node: commands.Block, variables: "Variables", answer: WireAnswer) -> None:
     session.run(node.statements, variables, answer)
 
 
-def _jump(_session: "Session", node: commands.Jump, _variables: "Variables", _answer: "Answer") -> None:
+def _jump(_session: "Session", node: commands.Jump, _variables: "Variables", _answer: WireAnswer) -> None:
     raise LeaveError(node.word)
 
 
-def _print(session: "Session", node: commands.Print, variables: "Variables", answer: "Answer") -> None:
+def _print(session: "Session", node: commands.Print, variables: "Variables", answer: WireAnswer) -> None:
     value, kind = session.evaluate(node.value, None, variables)
     answer.info(0, "" if value is None else plain(kind, value))
     answer.done(EXECUTE, None)
 
 
-def _throw(session: "Session", node: commands.Throw, variables: "Variables", answer: "Answer") -> None:
+def _throw(session: "Session", node: commands.Throw, variables: "Variables", answer: WireAnswer) -> None:
     number = session.evaluate(node.number, INT, variables)[0]
     message = session.evaluate(node.message, nvarchar(2048), variables)[0]
     severity = 16 if node.severity is None else session.evaluate(node.severity, INT, variables)[0]
@@ -289,7 +290,7 @@ def _throw(session: "Session", node: commands.Throw, variables: "Variables", ans
     answer.done(EXECUTE, None)
 
 
-def _procedure(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
+def _procedure(session: "Session", node: commands.Procedure, variables: "Variables", answer: WireAnswer) -> None:
     procedures.execute(session, node, variables, answer)
     answer.done(EXECUTE, None)
 

@@ -1,26 +1,24 @@
 """The server: its databases, logins and connections, and what the control port may do to them."""
 
-import json
 import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 from local.sqlserver import temporal
-from local.sqlserver.connection import Connection, failed_login
+from local.sqlserver.connection import Connection
 from local.sqlserver.engine import capture_log
 from local.sqlserver.engine.catalog import Catalog
 from local.sqlserver.engine.database import Database
+from local.sqlserver.engine.databases import Databases
+from local.sqlserver.engine.logins import Logins
 from local.sqlserver.engine.lsn import LogRange
-from local.sqlserver.engine.security import Login
-from local.sqlserver.errors import SqlError
 from local.sqlserver.faults import Faults
+from local.sqlserver.session import Shared
 from local.sqlserver.tds.packets import Wire
 from local.sqlserver.tds.pages import Pages
 
-_FIRST_USER_DATABASE = 5
 _FIRST_SESSION = 51
-_LOGINS = "logins.json"
 
 
 class SqlServer:
@@ -28,30 +26,16 @@ class SqlServer:
 
     def __init__(self, folder: Path, databases: list[str], password: str, *, recovery: bool, port: int = 0) -> None:
         self.faults = Faults(recovery=recovery)
+        self.databases = Databases(folder, databases)
+        self.logins = Logins(folder, password)
         self.pages = Pages()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._shared = Shared(self.databases, self.logins, self.pages)
         self._lock = threading.Lock()
-        self._databases: dict[str, Database] = {}
-        self._logins = {login.name.casefold(): login for login in self._stored_logins()}
-        self._logins["sa"] = Login("sa", password, owner=True)
         self._connections: dict[threading.Thread, Connection] = {}
         self._next = _FIRST_SESSION
-        for name in [*databases, *self._stored(databases)]:
-            self._open(name)
-        self._default = self._databases[databases[0].casefold()]
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name="accept", daemon=True)
-
-    def _stored(self, known: list[str]) -> list[str]:
-        names = [bytes.fromhex(path.stem).decode() for path in sorted(self._folder.glob("*.sqlite"))]
-        return [name for name in names if name not in known]
-
-    def _open(self, name: str) -> Database:
-        database = Database(name, _FIRST_USER_DATABASE + len(self._databases), self._folder)
-        self._databases[name.casefold()] = database
-        return database
 
     def start(self) -> None:
         """Begin to accept."""
@@ -76,7 +60,7 @@ class SqlServer:
                 wire.kill(busy=False)
                 wire.close()
                 continue
-            connection = Connection(wire, self._next, self, self.faults)
+            connection = Connection(wire, self._next, self._shared, self.faults)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             with self._lock:
                 self._connections[thread] = connection
@@ -89,74 +73,6 @@ class SqlServer:
         finally:
             with self._lock:
                 del self._connections[threading.current_thread()]
-
-    def database(self, name: str) -> Database | None:
-        """Return a database by its name; master, msdb and tempdb are not kept."""
-        return self._databases.get(name.casefold())
-
-    def listed(self) -> list[tuple[str, int, bool]]:
-        """Return name, number and capture of every database."""
-        return [(database.name, database.number, database.cdc) for database in list(self._databases.values())]
-
-    def create_database(self, name: str) -> None:
-        """Create a database; SqlError 1801 when it exists."""
-        with self._lock:
-            if name.casefold() in self._databases:
-                raise SqlError(1801, f"Database '{name}' already exists. Choose a different database name.", state=3)
-            self._open(name)
-
-    def admit(self, user: str, password: str, database: str) -> tuple[Login, Database]:
-        """Check a login."""
-        login = self._logins.get(user.casefold())
-        if login is None or login.password != password:
-            raise failed_login(user)
-        found = self.database(database) if database else self._default
-        if found is None or not self.may_enter(login, found):
-            text = f'Cannot open database "{database or self._default.name}" requested by the login. The login failed.'
-            raise SqlError(4060, text, 11)
-        return login, found
-
-    def may_enter(self, login: Login, database: Database) -> bool:
-        """Whether a login can use a database."""
-        if login.owner:
-            return True
-        connection = database.connect()
-        try:
-            return login.may_enter(Catalog(connection), database.name)
-        finally:
-            connection.close()
-
-    def add_login(self, login: Login) -> None:
-        """Add a login from the control port, or change one: open sessions have what it has from now on."""
-        with self._lock:
-            known = self._logins.setdefault(login.name.casefold(), login)
-            known.password, known.denied = login.password, login.denied
-            known.databases, known.roles = login.databases, login.roles
-
-    def create_login(self, name: str, password: str) -> None:
-        """CREATE LOGIN."""
-        with self._lock:
-            if name.casefold() in self._logins:
-                raise SqlError(15025, f"The server principal '{name}' already exists.")
-            self._logins[name.casefold()] = Login(name, password, limited=True)
-            self._store_logins()
-
-    def drop_login(self, name: str) -> None:
-        """DROP LOGIN."""
-        with self._lock:
-            if self._logins.pop(name.casefold(), None) is None:
-                text = f"Cannot drop the login '{name}', because it does not exist or you do not have permission."
-                raise SqlError(15151, text)
-            self._store_logins()
-
-    def _store_logins(self) -> None:
-        kept = {login.name: login.password for login in self._logins.values() if login.limited}
-        (self._folder / _LOGINS).write_text(json.dumps(kept))
-
-    def _stored_logins(self) -> list[Login]:
-        path = self._folder / _LOGINS
-        kept = json.loads(path.read_text()) if path.exists() else {}
-        return [Login(name, password, limited=True) for name, password in kept.items()]
 
     def kill(self, which: str, wait_s: float | None = 5.0) -> None:
         """Cut all connections, or those that run nothing, and wait until they are gone."""
@@ -171,7 +87,7 @@ class SqlServer:
             thread.join(wait_s)
 
     def _named(self, name: str | None) -> Database:
-        found = self._default if name is None else self.database(name)
+        found = self.databases.default if name is None else self.databases.find(name)
         if found is None:
             message = f"no database {name}"
             raise ValueError(message)
@@ -214,7 +130,7 @@ class SqlServer:
             sessions = len(self._connections)
         databases = {
             database.name: {"capture": database.capture, "held": self._held(database)}
-            for database in list(self._databases.values())
+            for database in self.databases.all()
         }
         return {**self.faults.state(), "connections": sessions, "databases": databases}
 

@@ -1,8 +1,8 @@
 """A session: runs batches statement by statement, holds variables and options, and answers with results."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import apsw
 
@@ -10,6 +10,8 @@ from local.sqlserver import temporal
 from local.sqlserver.convert import conversion
 from local.sqlserver.engine.bound import Context, Functions
 from local.sqlserver.engine.database import Database
+from local.sqlserver.engine.databases import Databases
+from local.sqlserver.engine.logins import Logins
 from local.sqlserver.engine.names import SessionNames
 from local.sqlserver.engine.security import Login, not_entered
 from local.sqlserver.engine.work import Work
@@ -19,69 +21,20 @@ from local.sqlserver.sql import commands, tree
 from local.sqlserver.sql.parse_statements import parse_batch
 from local.sqlserver.sql.plans import Plan, expression_query, plan_statement
 from local.sqlserver.sqltypes import SqlType
-from local.sqlserver.tds.pages import Page, Pages
-from local.sqlserver.tds.tokens import Column
+from local.sqlserver.tds.answer import WireAnswer
+from local.sqlserver.tds.pages import Pages
 
 _GOES_ON = frozenset({515, 547, 2601, 2627, 2628, 8152, 3621})
 _PLANS = 4000
 
 
-class Answer(Protocol):
-    """Where the results of a batch go."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a server share."""
 
-    def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> int:
-        """Send a result; return how many rows it had."""
-        ...
-
-    def page(self, page: Page) -> None:
-        """Send a result that was kept."""
-        ...
-
-    def done(self, command: int, count: int | None) -> None:
-        """Say that a statement has ended."""
-        ...
-
-    def fail(self, fault: SqlError) -> None:
-        """Send an error that the batch goes on after."""
-        ...
-
-    def info(self, number: int, message: str) -> None:
-        """Send a message that is no error."""
-        ...
-
-    def entered(self, database: str) -> None:
-        """Say that the session has changed its database."""
-        ...
-
-
-class Server(Protocol):
-    """What a session needs of the server."""
-
+    databases: Databases
+    logins: Logins
     pages: Pages
-
-    def database(self, name: str) -> Database | None:
-        """Return a database by its name."""
-        ...
-
-    def listed(self) -> list[tuple[str, int, bool]]:
-        """Return name, number and capture of every database."""
-        ...
-
-    def create_database(self, name: str) -> None:
-        """Create a database; SqlError 1801 when it exists."""
-        ...
-
-    def may_enter(self, login: Login, database: Database) -> bool:
-        """Whether a login can use a database."""
-        ...
-
-    def create_login(self, name: str, password: str) -> None:
-        """Create a login; SqlError 15025 when it exists."""
-        ...
-
-    def drop_login(self, name: str) -> None:
-        """Drop a login; SqlError 15151 when there is none."""
-        ...
 
 
 @dataclass(slots=True)
@@ -101,16 +54,16 @@ class Session:
     """One connection's session."""
 
     def __init__(
-        self, server: Server, login: Login, database: Database, spid: int, interrupted: Callable[[], None]
+        self, shared: Shared, login: Login, database: Database, spid: int, interrupted: Callable[[], None]
     ) -> None:
-        self.server = server
+        self.shared = shared
         self.login = login
         self.no_count = False
         self.abort_on_error = False
         self.implicit = False
         self._interrupted = interrupted
         self._works: dict[int, Work] = {}
-        self.context = Context(login, spid, server.listed, self._can_enter)
+        self.context = Context(login, spid, self._listed, self._can_enter)
         self.work = self._enter(database)
         self.context.depth = lambda: self.work.depth
         self.names = SessionNames(lambda: self.work, login)
@@ -125,8 +78,11 @@ class Session:
         return found
 
     def _can_enter(self, name: str) -> bool:
-        database = self.server.database(name)
-        return database is not None and self.server.may_enter(self.login, database)
+        database = self.shared.databases.find(name)
+        return database is not None and self.shared.logins.may_enter(self.login, database)
+
+    def _listed(self) -> list[tuple[str, int, bool]]:
+        return [(database.name, database.number, database.cdc) for database in self.shared.databases.all()]
 
     def _progress(self) -> bool:
         try:
@@ -137,11 +93,11 @@ class Session:
 
     def use(self, name: str) -> None:
         """Change the database; SqlError 911 or 916."""
-        database = self.server.database(name)
+        database = self.shared.databases.find(name)
         if database is None:
             text = f"Database '{name}' does not exist. Make sure that the name is entered correctly."
             raise SqlError(911, text)
-        if not self.server.may_enter(self.login, database):
+        if not self.shared.logins.may_enter(self.login, database):
             raise not_entered(self.login.name, name)
         if self.work.writing or self.work.depth:
             raise syntax(near="USE")  # a transaction over two databases is beyond this server
@@ -189,7 +145,7 @@ class Session:
         for work in self._works.values():
             work.close()
 
-    def batch(self, sql: str, variables: Variables, answer: Answer) -> None:
+    def batch(self, sql: str, variables: Variables, answer: WireAnswer) -> None:
         """Run a batch; SqlError for the first error that ends it."""
         statements = parse_batch(sql)
         try:
@@ -197,7 +153,7 @@ class Session:
         except LeaveError:
             return
 
-    def run(self, statements: Sequence[commands.Statement], variables: Variables, answer: Answer) -> None:
+    def run(self, statements: Sequence[commands.Statement], variables: Variables, answer: WireAnswer) -> None:
         """Run statements in order; a broken constraint ends its statement alone."""
         for statement in statements:
             try:
@@ -211,7 +167,7 @@ class Session:
                     raise
                 answer.fail(why)
 
-    def statement(self, node: commands.Statement, variables: Variables, answer: Answer) -> None:
+    def statement(self, node: commands.Statement, variables: Variables, answer: WireAnswer) -> None:
         """Run one statement."""
         self.context.clock = temporal.now()
         rule = RULES.get(type(node))

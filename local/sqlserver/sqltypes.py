@@ -204,7 +204,6 @@ def _temporal(name: str, scale: int) -> SqlType:
 
 BIT = declared("bit")
 TINYINT = declared("tinyint")
-SMALLINT = declared("smallint")
 INT = declared("int")
 BIGINT = declared("bigint")
 FLOAT = declared("float")

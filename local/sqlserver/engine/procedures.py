@@ -17,12 +17,13 @@ from local.sqlserver.sql.cursor import Cursor
 from local.sqlserver.sql.parse_queries import parse_query
 from local.sqlserver.sql.parse_statements import parse_declarations
 from local.sqlserver.sqltypes import BIGINT, BIT, INT, LSN, SYSNAME, SqlType, declared, nvarchar
+from local.sqlserver.tds.answer import WireAnswer
 from local.sqlserver.tds.tokens import Column
 
 if TYPE_CHECKING:
-    from local.sqlserver.session import Answer, Session, Variables
+    from local.sqlserver.session import Session, Variables
 
-type Body = Callable[["Session", dict[str, Any], "Answer"], None]
+type Body = Callable[["Session", dict[str, Any], WireAnswer], None]
 _REQUIRED = object()
 
 
@@ -39,7 +40,7 @@ class _Procedure:
     body: Body
 
 
-def execute(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
+def execute(session: "Session", node: commands.Procedure, variables: "Variables", answer: WireAnswer) -> None:
     """Run EXEC of a system procedure; SqlError 2812 for one this server does not know."""
     label = node.name.parts[-1].lower()
     if label == "sp_executesql":
@@ -67,7 +68,7 @@ def execute(session: "Session", node: commands.Procedure, variables: "Variables"
         variables.values[node.status.lower()] = 0
 
 
-def call(session: "Session", name: str, values: dict[str, Any], answer: "Answer") -> None:
+def call(session: "Session", name: str, values: dict[str, Any], answer: WireAnswer) -> None:
     """Run a system procedure with values by parameter name; output parameters are written back into `values`."""
     procedure = _PROCEDURES.get(name)
     if procedure is None:
@@ -102,7 +103,7 @@ def _matching(procedure: _Procedure, label: str, name: str | None, position: int
     raise SqlError(8145, f"{name} is not a parameter for procedure {label}.")
 
 
-def _execute_sql(session: "Session", node: commands.Procedure, variables: "Variables", answer: "Answer") -> None:
+def _execute_sql(session: "Session", node: commands.Procedure, variables: "Variables", answer: WireAnswer) -> None:
     texts = [session.evaluate(a.value, nvarchar(-1), variables)[0] for a in node.arguments[:2] if a.value is not None]
     if not texts:
         raise SqlError(
@@ -133,19 +134,19 @@ def _require_owner(session: "Session") -> None:
         raise SqlError(22904, "Caller is not authorized to initiate the requested action. DBO privileges are required.")
 
 
-def _enable_db(session: "Session", _values: dict[str, Any], _answer: "Answer") -> None:
+def _enable_db(session: "Session", _values: dict[str, Any], _answer: WireAnswer) -> None:
     _require_owner(session)
     with session.work.statement():
         capture.enable_database(session.work)
 
 
-def _disable_db(session: "Session", _values: dict[str, Any], _answer: "Answer") -> None:
+def _disable_db(session: "Session", _values: dict[str, Any], _answer: WireAnswer) -> None:
     _require_owner(session)
     with session.work.statement():
         capture.disable_database(session.work)
 
 
-def _enable_table(session: "Session", values: dict[str, Any], _answer: "Answer") -> None:
+def _enable_table(session: "Session", values: dict[str, Any], _answer: WireAnswer) -> None:
     _require_owner(session)
     capture.require_enabled(session.work)
     table = _table(session, values)
@@ -172,14 +173,14 @@ def _column_list(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _disable_table(session: "Session", values: dict[str, Any], _answer: "Answer") -> None:
+def _disable_table(session: "Session", values: dict[str, Any], _answer: WireAnswer) -> None:
     _require_owner(session)
     capture.require_enabled(session.work)
     with session.work.statement():
         capture.disable_table(session.work, _table(session, values), values["@capture_instance"])
 
 
-def _cleanup(session: "Session", values: dict[str, Any], _answer: "Answer") -> None:
+def _cleanup(session: "Session", values: dict[str, Any], _answer: WireAnswer) -> None:
     _require_owner(session)
     catalog = session.work.catalog
     name, low = values["@capture_instance"], values["@low_water_mark"]
@@ -197,7 +198,7 @@ def _cleanup(session: "Session", values: dict[str, Any], _answer: "Answer") -> N
     values["@fcleanupfailed"] = 0
 
 
-def _help_jobs(session: "Session", _values: dict[str, Any], answer: "Answer") -> None:
+def _help_jobs(session: "Session", _values: dict[str, Any], answer: WireAnswer) -> None:
     _require_owner(session)
     kinds = [
         ("job_id", declared("uniqueidentifier")),
@@ -217,7 +218,7 @@ def _help_jobs(session: "Session", _values: dict[str, Any], answer: "Answer") ->
     answer.rows([Column(*each) for each in kinds], session.work.catalog.rows(sql, session.work.database.name))
 
 
-def _change_job(session: "Session", values: dict[str, Any], _answer: "Answer") -> None:
+def _change_job(session: "Session", values: dict[str, Any], _answer: WireAnswer) -> None:
     columns = {
         "@maxtrans": "maxtrans",
         "@maxscans": "maxscans",
@@ -239,7 +240,7 @@ _HELP_SQL = """SELECT s.name, o.name, i.name, i.object_id, i.source, i.start_lsn
     WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR o.name = ?2) ORDER BY i.object_id"""
 
 
-def _help_capture(session: "Session", values: dict[str, Any], answer: "Answer") -> None:
+def _help_capture(session: "Session", values: dict[str, Any], answer: WireAnswer) -> None:
     names = (
         "source_schema source_table capture_instance object_id source_object_id start_lsn end_lsn supports_net_changes"
     )
@@ -252,7 +253,7 @@ def _help_capture(session: "Session", values: dict[str, Any], answer: "Answer") 
     answer.rows([Column(*each) for each in zip(names.split(), kinds, strict=True)], rows)
 
 
-def _nothing(_session: "Session", _values: dict[str, Any], _answer: "Answer") -> None:
+def _nothing(_session: "Session", _values: dict[str, Any], _answer: WireAnswer) -> None:
     """The capture job runs by itself; scanning by hand finds nothing left to do."""
 
 
