@@ -190,7 +190,7 @@ class Deliver:
                 return  # begun already; a state that went missing is created on a newer chain
             state = record.state.value
             marks = {name: saved.value for name, saved in record.marks.items()}
-            joined = [name for name in self._destinations if name in state.destinations]
+            joined = [name for name in self._destinations if name in state.destinations or name in marks]
             start = chain.restart(state, marks, joined or self._destinations)
             if park:
                 fresh = chain.parked(

@@ -760,3 +760,16 @@ async def test_a_new_destination_does_not_set_a_new_chain_back_to_the_start(faul
     await world.deliver().deliver(packed(10, [8] if fault == "gap" else [6]))
 
     assert (world.state().chain, world.state().position) == (11, position(5))
+
+
+async def test_a_new_destination_that_falls_behind_before_capture_knows_it_still_holds_the_restart_back():
+    world = World(destinations=("A", "B"))
+    await world.capture(lease="once", destinations=["A"]).tick()
+    world.change(chain=10, chain_start=position(0), position=position(9))
+    world.mark(10, position(7), "A")
+    world.mark(10, position(4), "B")
+    world.topics["B"].away(TOPIC, Outage(lasting=True))
+
+    await world.deliver().deliver(packed(10, [5, 6, 7]))
+
+    assert world.state().position == position(4)
