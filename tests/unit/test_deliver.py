@@ -763,7 +763,7 @@ async def test_a_new_destination_does_not_set_a_new_chain_back_to_the_start(faul
 
 
 async def test_a_new_destination_that_falls_behind_before_capture_knows_it_still_holds_the_restart_back():
-    world = World(destinations=("A", "B"))
+    world = World(destinations=("A", "B"), jumps=True)
     await world.capture(lease="once", destinations=["A"]).tick()
     world.change(chain=10, chain_start=position(0), position=position(9))
     world.mark(10, position(7), "A")
