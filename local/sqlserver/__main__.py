@@ -4,8 +4,8 @@
 
 | switch | value | does |
 |---|---|---|
-| `capture` | `"off"`, `"step"`, `"on"`, `{"mode", "database", "count"}` | holds the capture job, or lets it go on |
-| `cleanup` | `{"lsn": hex, "instance", "database"}` | raises the low watermark, of every instance, and deletes below it |
+| `capture` | `"off"`, `"step"`, `"on"`, `{"mode", "database", "count"}` | holds the capture job or lets it go on |
+| `cleanup` | `{"lsn": hex, "instance", "database"}` | raises the low watermarks and deletes below them |
 | `idle_lsn` | n | adds the empty rows of an idle capture job to the time mapping |
 | `login` | `{"name", "password", "deny": [schema], "databases": [name], "roles": [name]}` | adds or changes a login |
 | `kill` | `"all"`, `"idle"` | resets connections |
@@ -19,8 +19,9 @@
 | `reset_counts` | true | starts counting statements again |
 | `keep_pages_mb` | n | keeps encoded results, for benchmarks |
 
-`match` sees batches, prepared statements and `BEGIN`, `COMMIT`, `ROLLBACK TRANSACTION`. `GET /state` shows the number of
-`statements`, the `last` of them, those `paused`, open `connections`, and per database the capture mode and what is held.
+`match` sees batches, prepared statements and `BEGIN`, `COMMIT`, `ROLLBACK TRANSACTION`. `GET /state` shows the number
+of `statements`, the `last` of them, those `paused`, open `connections`, and per database the capture mode and how many
+transactions are held.
 """
 
 import argparse
