@@ -75,8 +75,8 @@ class _ToHost(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record) if isinstance(self.formatter, JsonFormatter) else _told(record)
-        whole = logging.makeLogRecord(vars(record) | {"msg": text, "args": None})
-        logging.getLogger().handle(whole)
+        standard = {name: value for name, value in vars(record).items() if name in _STANDARD}
+        logging.getLogger().handle(logging.makeLogRecord(standard | {"msg": text, "args": None}))
 
 
 def _told(record: logging.LogRecord) -> str:
