@@ -13,6 +13,7 @@ Sources:
 """
 
 import logging
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -180,9 +181,7 @@ def outgoing(message: Message) -> ServiceBusMessage:
         subject=message.subject,
         content_type=message.content_type,
         correlation_id=message.correlation_id,
-        application_properties={
-            name: _typed(value) if type(value) is int else value for name, value in message.properties.items()
-        },
+        application_properties={name: _typed(value) for name, value in message.properties.items()},
     )
 
 
@@ -221,9 +220,10 @@ def _extend(batch: ServiceBusMessageBatch, encoded: Sequence[bytes]) -> None:
     batch._count += len(encoded)  # noqa: SLF001
 
 
-def _typed(value: int) -> Any:
+def _typed(value: str | float | None) -> Any:
     """Return an integer beyond 32 bits with the AMQP type that the SDK does not choose by itself."""
-    return value if -0x80000000 <= value <= 0x7FFFFFFF else {"TYPE": "LONG", "VALUE": value}
+    is_long = type(value) is int and not -0x80000000 <= value <= 0x7FFFFFFF
+    return {"TYPE": "LONG", "VALUE": value} if is_long else value
 
 
 def _sized(small: bytes, large: bytes, content: bytes) -> bytes:
@@ -277,17 +277,21 @@ def _fields(subject: str, correlation_id: str | None, content_type: str, session
     )
 
 
-def _application_properties(properties: Mapping[str, str | int]) -> bytes:
+def _application_properties(properties: Mapping[str, str | int | float | None]) -> bytes:
     if not properties:
         return b""
     items = []
     for name, value in properties.items():
         items.append(_name(name))
-        items.append(_text(value) if isinstance(value, str) else _integer(value))
+        items.append(_text(value) if isinstance(value, str) else _number(value))
     return _APPLICATION_PROPERTIES + _compound(b"\xc1", b"\xd1", len(items), b"".join(items))
 
 
-def _integer(value: int) -> bytes:
+def _number(value: float | None) -> bytes:
+    if value is None:
+        return _NULL
+    if isinstance(value, float):
+        return b"\x82" + struct.pack(">d", value)
     if isinstance(value, bool):
         return b"\x56\x01" if value else b"\x56\x00"
     if -0x80 <= value <= 0x7F:

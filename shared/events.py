@@ -87,7 +87,7 @@ class Message:
     subject: str
     content_type: str
     body: bytes
-    properties: Mapping[str, str | int] = field(default_factory=dict)
+    properties: Mapping[str, str | int | float | None] = field(default_factory=dict)
     correlation_id: str | None = None
 
 

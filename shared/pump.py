@@ -9,7 +9,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
@@ -42,7 +42,7 @@ _log = logging.getLogger("sluice.pump")
 
 
 def incoming(message: ServiceBusReceivedMessage) -> Incoming:
-    """Return the message as deliver takes it."""
+    """Return the message as deliver takes it, its properties as a Functions host hands them over."""
     properties = message.application_properties or {}
     return Incoming(
         body=b"".join(message.body),
@@ -51,8 +51,21 @@ def incoming(message: ServiceBusReceivedMessage) -> Incoming:
         session=message.session_id or "",
         subject=message.subject or "",
         correlation_id=message.correlation_id,
-        properties={name.decode() if isinstance(name, bytes) else name: value for name, value in properties.items()},
+        properties={str(_plain(name)): _plain(value) for name, value in properties.items()},
     )
+
+
+def _plain(value: object) -> str | float | None:
+    """Return a property as JSON has it; the SDK gives texts as bytes."""
+    match value:
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case str() | int() | float() | None:
+            return value
+        case _:
+            return str(value)
 
 
 class SessionPump:

@@ -37,6 +37,7 @@ EXAMPLE = Message(
 
 texts = some.text(max_size=300)
 ids = some.text(min_size=1, max_size=128)
+values = texts | some.integers(-(2**63), 2**63 - 1) | some.booleans() | some.floats(allow_nan=False) | some.none()
 messages = some.builds(
     Message,
     id=ids,
@@ -44,7 +45,7 @@ messages = some.builds(
     subject=texts,
     content_type=some.text(some.characters(max_codepoint=127), max_size=300),
     body=some.binary(max_size=700),
-    properties=some.dictionaries(texts, texts | some.integers(-(2**63), 2**63 - 1) | some.booleans(), max_size=3),
+    properties=some.dictionaries(texts, values, max_size=3),
     correlation_id=some.none() | texts,
 )
 
