@@ -57,10 +57,11 @@ class GoneError(ConfigError):
 class Session:
     """One connection to the database, used by one thread at a time."""
 
-    def __init__(self, connection: "pyodbc.Connection", user: str) -> None:
+    def __init__(self, connection: "pyodbc.Connection", user: str, server: str) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._user = user
+        self._server = server
         self.described: Sequence[tuple[Any, ...]] = ()
         self.is_cut = False
         self.is_lost = False
@@ -79,7 +80,7 @@ class Session:
         try:
             rows = self._fetch_any_text(sql, parameters, most_bytes)
         except pyodbc.Error as why:
-            error = told(why, self._user)
+            error = told(why, self._user, self._server)
             self.is_lost = _is_lost(why)
             raise error from why
         if self._is_cancelled:  # the driver may call a cancelled statement a success without rows
@@ -186,11 +187,11 @@ class Odbc:
                 text, autocommit=True, timeout=math.ceil(min(settings.query_timeout_s, LOGIN_TIMEOUT_S))
             )
         except pyodbc.Error as why:
-            raise told(why, user) from why
+            raise told(why, user, settings.server) from why
         connection.timeout = math.ceil(settings.query_timeout_s)
         for odbc_type, convert in OUTPUT_CONVERTERS.items():
             connection.add_output_converter(odbc_type, convert)
-        session = Session(connection, user)
+        session = Session(connection, user, settings.server)
         try:
             session.rows(queries.SESSION)
         except SluiceError:
@@ -228,7 +229,7 @@ def user_of(odbc: str) -> str:
     return braced.replace("}}", "}") if braced is not None else plain.strip()
 
 
-def told(error: "pyodbc.Error", user: str) -> SluiceError:
+def told(error: "pyodbc.Error", user: str, server: str = "the server") -> SluiceError:
     """Return our error for the driver's, by the server's number first: many states are all 42000.
 
     Source:
@@ -246,7 +247,7 @@ def told(error: "pyodbc.Error", user: str) -> SluiceError:
     if "certificate verify failed" in said:
         hint = "trust the server's certificate; for local use only: TrustServerCertificate=yes"
     elif _is_lost(error):
-        return TransientError(said, hint="is the server running, and reachable from here?")
+        return TransientError(said, hint=f"is {server} running, and reachable from here?")
     return TransientError(said, lasting=True, hint=hint)
 
 

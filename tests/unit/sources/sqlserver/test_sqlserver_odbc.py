@@ -68,10 +68,11 @@ def test_a_throttling_server_is_given_time():
 
 @pytest.mark.parametrize("state", ["08S01", "08001", "HYT00", "HYT01", "IMC06"])
 def test_a_lost_connection_is_tried_again(state):
-    fault = told(pyodbc.Error(state, f"[{state}] [Microsoft]Communication link failure (0) (SQLExecDirectW)"), "sa")
+    lost = pyodbc.Error(state, f"[{state}] [Microsoft]Communication link failure (0) (SQLExecDirectW)")
+    fault = told(lost, "sa", "sql1,1433")
 
     assert isinstance(fault, TransientError)
-    assert fault.hint
+    assert fault.hint == "is sql1,1433 running, and reachable from here?"
 
 
 def test_an_unknown_error_is_tried_again_and_said_to_last():
