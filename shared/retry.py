@@ -1,11 +1,14 @@
 """The one place that waits and tries again."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 
 from shared.errors import TransientError
 from shared.ports import Clock
 from shared.schedule import backoff
+
+log = logging.getLogger("sluice")
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 10.0
@@ -31,4 +34,6 @@ async def hold[T](action: Callable[[], Awaitable[T]], *, budget_s: float, clock:
             wait = max(backoff(failures, FIRST_WAIT_S, LONGEST_WAIT_S, jitter), why.retry_after or 0.0)
             if (why.lasting and failures > 1 and not stubborn) or clock.monotonic() + wait > ends:
                 raise
+            if failures == 1:
+                log.warning("trying again", extra={"for_s": budget_s, "reason": str(why)})
         await clock.sleep(wait)
