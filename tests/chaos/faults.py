@@ -9,6 +9,7 @@ from typing import Any
 
 from local.process import PartProcess
 from shared import naming, pack
+from shared.errors import RejectedError
 from shared.pack import Pack
 from tests.pipeline import POLL_S, Pipeline, table_stream
 
@@ -24,13 +25,20 @@ async def until[T](look: Callable[[], Awaitable[T]], *, within_s: float = 30.0) 
             await asyncio.sleep(POLL_S)
 
 
-async def packs(line: Pipeline, table: str) -> list[Pack]:
-    """Return the packs of a table's stream that wait on the ingest queue, in order."""
+async def packs(line: Pipeline, table: str) -> list[Pack | None]:
+    """Return the packs of a table's stream that wait on the ingest queue, in order; None for what is no pack."""
     control = line.cloud.part("broker").control
     async with line.session.get(f"{control}/messages", params={"entity": INGEST}) as answer:
         messages = await answer.json()
     session = naming.session(table_stream(table))
-    return [pack.decode(base64.b64decode(each["body"])) for each in messages if each["session"] == session]
+    return [_pack(base64.b64decode(each["body"])) for each in messages if each["session"] == session]
+
+
+def _pack(body: bytes) -> Pack | None:
+    try:
+        return pack.decode(body)
+    except RejectedError:
+        return None
 
 
 async def until_waiting(line: Pipeline, count: int, *, within_s: float = 30.0) -> None:
@@ -38,14 +46,14 @@ async def until_waiting(line: Pipeline, count: int, *, within_s: float = 30.0) -
 
     async def are_there() -> bool:
         waiting = [await packs(line, table) for table in line.tables]
-        return all(sum(bool(each.changes) for each in some) >= count for some in waiting)
+        return all(sum(bool(each and each.changes) for each in some) >= count for some in waiting)
 
     await until(are_there, within_s=within_s)
 
 
 async def strike(line: Pipeline, kind: str, table: str, index: int) -> None:
     """Let `kind`, a fault of the broker, befall one of the packs that hold changes of the table."""
-    filled = [number for number, each in enumerate(await packs(line, table)) if each.changes]
+    filled = [number for number, each in enumerate(await packs(line, table)) if each and each.changes]
     session = naming.session(table_stream(table))
     await line.cloud.part("broker").fault({kind: {"entity": INGEST, "session": session, "index": filled[index]}})
 
