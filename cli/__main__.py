@@ -43,7 +43,7 @@ def config_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
 def config_check(file: Path | None, *, as_json: bool) -> None:
-    """Check the configuration file and the settings it names; print every problem."""
+    """Print every problem of the configuration, or the streams that it makes."""
     try:
         settings = load(file)
     except (ConfigError, InvalidConfigError) as why:
@@ -58,7 +58,7 @@ def config_check(file: Path | None, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def status_command(file: Path | None, names: tuple[str, ...], *, as_json: bool) -> None:
-    """Show where every stream is, what was repaired, and what needs attention."""
+    """Show where streams are, and what needs attention. STREAM may hold * and ?."""
     _work(file, lambda wiring: status.show(wiring, names, as_json=as_json))
 
 
@@ -92,10 +92,17 @@ def resume_command(file: Path | None, names: tuple[str, ...], start: str | None,
 
 
 @sluice.command("run")
-@click.option("--every", default=1.0, show_default=True, metavar="SECONDS", help="How often capture looks.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often capture looks.",
+)
 @click.pass_obj
 def run_command(file: Path | None, every: float) -> None:
-    """Capture and deliver in this process, without Functions, until Ctrl-C."""
+    """Capture and deliver in this process, until Ctrl-C."""
     _work(file, lambda wiring: run.run(wiring, every_s=every))
 
 

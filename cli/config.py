@@ -14,7 +14,7 @@ def print_problems(problems: Sequence[ConfigError], *, as_json: bool) -> None:
     """Print every problem, on standard error; as JSON on standard output."""
     if as_json:
         entries = [
-            {"where": problem.where, "problem": problem.message, "value": problem.value, "hint": problem.hint}
+            {"where": problem.where, "problem": _said(problem), "value": problem.value, "hint": problem.hint}
             for problem in problems
         ]
         click.echo(json.dumps({"valid": False, "problems": entries}, ensure_ascii=False))
@@ -43,3 +43,8 @@ def print_settings(settings: Settings, *, as_json: bool) -> None:
     click.echo(f"{settings.file}: {len(streams)} streams, nothing wrong")
     for stream, topic, poll, max_poll in streams:
         click.echo(f"  {stream} -> {topic} (every {poll:g} s, up to {max_poll:g} s while quiet)")
+
+
+def _said(problem: ConfigError) -> str:
+    """Return what is wrong, without the place and the value that JSON has beside it."""
+    return problem.message.removeprefix(f"{problem.where}: ").removesuffix(f", got {problem.value!r}")

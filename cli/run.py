@@ -11,15 +11,14 @@ log = logging.getLogger("sluice.run")
 
 
 async def run(wiring: Wiring, *, every_s: float) -> None:
-    """Run until SIGTERM or Ctrl-C, then let what is under way end. A tick starts every `every_s` seconds.
+    """Run until SIGTERM or Ctrl-C, then let what is under way end; a second one ends at once.
+
+    The next tick starts `every_s` seconds after the last one has ended.
 
     Raises:
         ConfigError: a source cannot be used on this machine.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    stop = _stop_on_signal()
     captures = [await wiring.capture(shard) for shard in range(wiring.settings.capture.shards)]
     deliver = await wiring.deliver()
     log.info("running", extra={"shards": len(captures), "outputs": ",".join(wiring.destinations)})
@@ -36,6 +35,22 @@ async def run(wiring: Wiring, *, every_s: float) -> None:
         tasks.create_task(wiring.pump(deliver.deliver).run(stop))
         for shard in range(len(captures)):
             tasks.create_task(ticking(shard))
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signums = (signal.SIGTERM, signal.SIGINT)
+
+    def begin() -> None:
+        stop.set()
+        log.info("ending")
+        for signum in signums:
+            loop.remove_signal_handler(signum)
+
+    for signum in signums:
+        loop.add_signal_handler(signum, begin)
+    return stop
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from shared import chain, naming
+from shared.errors import TransientError
 from shared.events import Record, StreamState
 from shared.wiring import Wiring
 
@@ -19,14 +20,26 @@ async def show(wiring: Wiring, names: Sequence[str], *, as_json: bool) -> None:
     """Print the streams whose name matches one of `names` (all, without names), and the dead-lettered packs.
 
     Raises:
-        TransientError: the state store or the queue is away.
+        TransientError: the state store is away; or the queue, once the streams have been printed.
     """
     records = await stored(wiring, names)
-    dead = await wiring.look.dead_lettered(wiring.settings.ingest_queue)
     entries = [_entry(wiring, record, record.state.value) for record in records if record.state is not None]
+    dead, away = None, None
+    try:
+        dead = await wiring.look.dead_lettered(wiring.settings.ingest_queue)
+    except TransientError as why:
+        away = why
     if as_json:
         click.echo(json.dumps({"streams": entries, "dead_lettered_packs": dead}, ensure_ascii=False))
-        return
+    else:
+        _print(entries)
+        if dead:
+            click.echo(f"\n{wiring.settings.ingest_queue}: {dead} packs dead-lettered (their changes were sent again)")
+    if away is not None:
+        raise away
+
+
+def _print(entries: Sequence[dict[str, Any]]) -> None:
     rows = [row for entry in entries for row in _rows(entry)]
     widths = [max(len(name), *(len(row[k]) for row in rows)) if rows else len(name) for k, name in enumerate(COLUMNS)]
     for row in [COLUMNS, *rows]:
@@ -34,19 +47,22 @@ async def show(wiring: Wiring, names: Sequence[str], *, as_json: bool) -> None:
     for entry in entries:
         if entry["reason"]:
             click.echo(f"\n{entry['stream']}: {entry['reason']}")
-    if dead:
-        click.echo(f"\n{wiring.settings.ingest_queue}: {dead} packs dead-lettered (their changes were sent again)")
 
 
 async def stored(wiring: Wiring, names: Sequence[str]) -> list[Record]:
-    """Return what is stored of the streams that match, by name; `*` and `?` match as in a shell.
+    """Return what is stored of the streams that match, by name.
+
+    `*` and `?` match as in a shell, except in a name that is a stream's own.
 
     Raises:
         TransientError: the state store is away.
     """
     buckets = await asyncio.gather(*(wiring.states.load(bucket) for bucket in range(naming.BUCKETS)))
     records = [record for bucket in buckets for record in bucket if record.state is not None]
-    matching = [r for r in records if not names or any(fnmatchcase(r.stream, name) for name in names)]
+    streams = {record.stream for record in records}
+    own = streams.intersection(names)
+    patterns = [name.replace("[", "[[]") for name in names if name not in streams]
+    matching = [r for r in records if not names or r.stream in own or any(fnmatchcase(r.stream, p) for p in patterns)]
     return sorted(matching, key=lambda record: record.stream)
 
 

@@ -25,7 +25,7 @@ async def pause(wiring: Wiring, names: Sequence[str]) -> None:
     def paused(state: StreamState, _: dict[str, Mark]) -> StreamState:
         return state if state.status == "halted" else replace(state, status="paused", reason="paused by an operator")
 
-    await _change(wiring, names, paused, "paused")
+    await _change(wiring, await _matching(wiring, names), paused, "paused")
 
 
 async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, skip: bool, restored: bool) -> None:
@@ -33,13 +33,14 @@ async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, ski
 
     Raises:
         ConfigError: no stream matches, or `start` would give up changes and `skip` was not said.
+        PositionLostError: the source cannot go on after `start`.
         TransientError: the state store or a source is away.
     """
     if start is None:
         if skip or restored:
             msg = "--skip and --restored say how --from is meant"
             raise ConfigError(msg, hint="add --from earliest, --from latest or --from POSITION")
-        await _change(wiring, names, lambda state, _: chain.resumed(state), "resumed")
+        await _change(wiring, await _matching(wiring, names), lambda state, _: chain.resumed(state), "resumed")
         return
     for record in await _matching(wiring, names):
         to = await _position(wiring, record, start)
@@ -58,16 +59,19 @@ async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, ski
             click.echo(f"given up: {lost}")
             return chain.skipped(state, to)
 
-        await _change(wiring, [record.stream], moved, f"resumed from {to}")
+        await _change(wiring, [record], moved, f"resumed from {to}")
 
 
-async def _change(wiring: Wiring, names: Sequence[str], change: Change, done: str) -> None:
-    for record in await _matching(wiring, names):
+async def _change(wiring: Wiring, records: Sequence[Record], change: Change, done: str) -> None:
+    for record in records:
         fresh = record
         while fresh.state is not None:
             marks = {name: saved.value for name, saved in fresh.marks.items()}
-            wanted = Saved(change(fresh.state.value, marks), fresh.state.etag)
-            outcome = (await wiring.states.save([wanted]))[0]
+            wanted = change(fresh.state.value, marks)
+            if wanted == fresh.state.value:
+                click.echo(f"{wanted.status}, left as it is: {record.stream}")
+                break
+            outcome = (await wiring.states.save([Saved(wanted, fresh.state.etag)]))[0]
             if not isinstance(outcome, StaleError):
                 click.echo(f"{done}: {record.stream}")
                 break
@@ -84,11 +88,8 @@ async def _matching(wiring: Wiring, names: Sequence[str]) -> list[Record]:
 
 
 async def _position(wiring: Wiring, record: Record, start: str) -> Position:
-    """Return the position that `start` means for this stream."""
+    """Return the position that `start` means for this stream, one that its source can go on after."""
     if start not in ("earliest", "latest"):
+        await wiring.check_position(record.stream, Position(start))
         return Position(start)
-    found = await wiring.found(start)
-    if record.stream not in found:
-        msg = f"the source does not have {record.stream} any more"
-        raise ConfigError(msg, hint="check the configuration and that the table is captured")
-    return found[record.stream].first
+    return (await wiring.found(record.stream, start)).first

@@ -1,26 +1,26 @@
 """The composition root: from settings to the objects that do the work, once per process and event loop."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from shared import sinks, sources
+from shared import naming, sinks, sources
 from shared.amqp import Namespace
 from shared.capture import Capture, SourceInUse
 from shared.checkpoint import Checkpoint
 from shared.clock import SystemClock
 from shared.deliver import Deliver, Incoming
 from shared.errors import ConfigError
-from shared.events import FoundStream, Stream
+from shared.events import FoundStream, Position, Stream
 from shared.formats.dstream import DStreamFormat
 from shared.forward import Forward
 from shared.health import Health
 from shared.held import Shard
 from shared.packing import Packing
-from shared.ports import Sink
+from shared.ports import Sink, Source
 from shared.pump import SessionPump, incoming
 from shared.settings.model import OutputSettings, Settings
 from shared.sinks.servicebus import QueueLook, ServiceBusSink
@@ -146,18 +146,29 @@ class Wiring:
         self._open.push_async_callback(namespace.close)
         return SessionPump(namespace.client, self.settings.ingest_queue, lambda message: deliver(incoming(message)))
 
-    async def found(self, start: str) -> dict[Stream, FoundStream]:
-        """Return every stream the sources have, its first position as if `start` were configured.
+    async def found(self, stream: Stream, start: str) -> FoundStream:
+        """Return what the source says of a stream, its first position as if `start` were configured.
 
         Raises:
-            TransientError: a source is away.
-            ConfigError: a source refuses.
+            TransientError: the source is away.
+            ConfigError: the source refuses, or does not have the stream.
         """
-        found: dict[Stream, FoundStream] = {}
-        for settings in self.settings.sources:
-            async with _kind(sources, settings.kind).open_source(replace(settings, start=start)) as source:
-                found |= {entry.stream: entry for entry in (await source.discover())[0]}
-        return found
+        async with self._source_of(stream, start) as source:
+            for found in (await source.discover())[0]:
+                if found.stream == stream:
+                    return found
+        raise _unknown(stream)
+
+    async def check_position(self, stream: Stream, position: Position) -> None:
+        """See that the source can go on after `position`.
+
+        Raises:
+            PositionLostError: it is no position of the stream, or what follows is gone.
+            TransientError: the source is away.
+            ConfigError: the source refuses, or does not have the stream.
+        """
+        async with self._source_of(stream) as source:
+            await source.read(stream, position, 1)
 
     async def close(self) -> None:
         """Release leases and connections; idempotent."""
@@ -203,10 +214,26 @@ class Wiring:
             clock=clock,
         )
 
+    @asynccontextmanager
+    async def _source_of(self, stream: Stream, start: str = "") -> AsyncIterator[Source]:
+        """Open the source of a stream anew, as if `start` were configured."""
+        for settings in self.settings.sources:
+            if settings.name == naming.parts(stream)[0]:
+                wanted = replace(settings, start=start or settings.start)
+                async with _kind(sources, settings.kind).open_source(wanted) as source:
+                    yield source
+                return
+        raise _unknown(stream)
+
     def _sink(self, output: OutputSettings) -> Sink:
         opened: Sink = _kind(sinks, output.kind).open_sink(output, self.settings)
         self._open.push_async_callback(opened.close)
         return opened
+
+
+def _unknown(stream: Stream) -> ConfigError:
+    msg = f"the source does not have {stream} any more"
+    return ConfigError(msg, hint="check the configuration and that the table is captured")
 
 
 def _kind(package: ModuleType, kind: str) -> ModuleType:
