@@ -116,7 +116,7 @@ async def test_seventy_missing_topics_hold_up_no_other_stream(tmp_path):
         for _ in range(2):
             for table in ("Persons", "Cars"):
                 await line.commit(ROWS, table=table)
-            await line.arrive(within_s=20)
+            await line.arrive(within_s=30)
 
         await create_topics(line, MISSING)
         line.committed |= missing

@@ -113,12 +113,13 @@ async def test_a_broker_or_a_storage_that_is_away_is_told_and_waited_for(tmp_pat
         await line.arrive()
 
         away = "Service Bus cannot serve ingest-queue now"
-        await broker.fault({"outage_s": 6})
+        await broker.fault({"outage_s": 600})
         await line.commit(2)
         await faults.until_logged(line, "capture", f"stream left alone stream={table_stream('Persons')} .*{away}")
         await told(line, deliver, away)
         code, _, said = await line.command("status")
         assert (code, away in said) == (1, True)
+        await broker.fault({"outage_s": 0})
         await line.arrive()
         await healthy(line, deliver)
 
