@@ -203,7 +203,10 @@ def rows() -> dict[tuple[str, str], Row]:
     """
     problems = Problems("sluice.hcl")
     asked: dict[tuple[str, str], Row] = {}
-    environ = {connections.SERVICE_BUS: "Endpoint=sb://host/;", connections.STORAGE[1]: "UseDevelopmentStorage=true"}
+    environ = {
+        connections.SERVICE_BUS: "Endpoint=sb://host/;SharedAccessSignature=s",
+        connections.STORAGE[1]: "UseDevelopmentStorage=true",
+    }
     root = _Asked.of(hcl.parse(EVERY_BLOCK, environ, problems), problems, asked, "")
     settings: Settings = native.read(root, environ, problems)
     problems.check()

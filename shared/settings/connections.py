@@ -70,6 +70,8 @@ def service_bus_faults(text: str) -> list[tuple[str, str]]:
         faults.append(
             ("is not a Service Bus connection string", "Endpoint=sb://…/;SharedAccessKeyName=…;SharedAccessKey=…")
         )
+    elif not {"sharedaccesskeyname", "sharedaccesskey"} <= pairs.keys() and "sharedaccesssignature" not in pairs:
+        faults.append(("has no key", "append SharedAccessKeyName=…;SharedAccessKey=…"))
     if "entitypath" in pairs:
         faults.append(("is of one entity", "remove EntityPath: it has to reach the queues and the topics"))
     return faults

@@ -121,7 +121,7 @@ class _Walk:
         values = [self._value(tree, where) for tree in _trees(arguments.children)]
         if len(values) == 1 and isinstance(values[0].data, str):
             return self._variable(values[0].data, line, where)
-        self._problems.add('env takes one name: env("NAME")', where=where, line=line)
+        self._problems.add("env takes one name", where=where, line=line, hint='write env("NAME")')
         return Value(None, line, failed=True)
 
     def _variable(self, name: str, line: int, where: str) -> Value:

@@ -53,7 +53,8 @@ class Reader:
                 self.problem(f"{key} is missing", hint=f'write {key} = "…"')
             return default
         if not isinstance(value.data, str) or not value.data:
-            self.problem("must be a text in double quotes that is not empty", key=key, value=value.data)
+            hint = "the app setting that it names is set to nothing" if value.secret else f'write {key} = "…"'
+            self.problem("is empty" if value.data == "" else "is not a text", key=key, value=value.data, hint=hint)
             return default
         return value.data
 
@@ -86,7 +87,7 @@ class Reader:
         if value is None:
             return default
         if not isinstance(value.data, int) or isinstance(value.data, bool):
-            self.problem("must be a whole number", key=key, value=value.data)
+            self.problem("is not a whole number", key=key, value=value.data, hint=f"write {key} = {default}")
             return default
         return self._within(key, value.data, default, (low, high), "")
 
@@ -105,7 +106,8 @@ class Reader:
             if isinstance(each.data, str) and each.data:
                 texts.append(Item(each.data, each.line))
             else:
-                self.problem("holds something that is not a text", key=key, line=each.line, value=each.data)
+                hint = f'write {key} = ["…", "…"]'
+                self.problem("holds something that is not a text", key=key, line=each.line, value=each.data, hint=hint)
         return texts
 
     def blocks(self, kind: str) -> Iterator["Reader"]:
@@ -123,7 +125,8 @@ class Reader:
     def close(self, labels: int = 0) -> None:
         """Note every key and block that was not asked for, and labels beyond the given number."""
         if len(self.labels) > labels:
-            self.problem(f"takes {labels or 'no'} label{'s' if labels > 1 else ''}")
+            said = f"takes {labels or 'no'} label{'s' if labels > 1 else ''}"
+            self.problem(said, hint=f"write {' '.join([self._block.kind, *['"…"'] * labels])} {{ … }}")
         for key, value in self._block.values.items():
             if key in self._kinds:
                 self.problem(f"{key} is a block", key=key, hint=f"write {key} {{ … }}")
@@ -161,5 +164,5 @@ class Reader:
         if low <= number <= high:
             return number
         allowed = f"at least {low:g}{unit}" if high == float("inf") else f"{low:g} to {high:g}{unit}"
-        self.problem(f"must be {allowed}", key=key, value=f"{number:g}{unit}")
+        self.problem("is out of bounds", key=key, value=f"{number:g}{unit}", hint=allowed)
         return default

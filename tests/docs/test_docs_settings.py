@@ -54,7 +54,13 @@ def test_a_key_of_the_tables_is_one_that_the_configuration_takes(tmp_path):
     labels = {"source": 'source "sqlserver" "sql1"', "source: table": 'table "Cars"'}
     found["source"].append(f'table "Cars" {{\n{"\n".join(found.pop("source: table"))}\n}}')
     file.write_text("\n".join(f"{labels.get(kind, kind)} {{\n{'\n'.join(keys)}\n}}" for kind, keys in found.items()))
-    settings = load(file, {"ServiceBus": "Endpoint=sb://host/;", "AzureWebJobsStorage": "UseDevelopmentStorage=true"})
+    settings = load(
+        file,
+        {
+            "ServiceBus": "Endpoint=sb://host/;SharedAccessKeyName=n;SharedAccessKey=k",
+            "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+        },
+    )
     assert settings.sources[0].start == "latest"
     assert settings.capture.max_message_bytes == 64 * 1024
 

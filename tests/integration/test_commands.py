@@ -118,7 +118,12 @@ async def test_status_shows_the_streams_also_while_the_broker_is_away(tmp_path):
             {
                 "valid": False,
                 "problems": [
-                    {"where": "sluice.hcl:7: capture: shards", "problem": "must be 1 to 16", "value": "17", "hint": ""}
+                    {
+                        "where": "sluice.hcl:7: capture: shards",
+                        "problem": "is out of bounds",
+                        "value": "17",
+                        "hint": "1 to 16",
+                    }
                 ],
             },
         ),
