@@ -137,6 +137,7 @@ def test_inside_a_host_lines_go_through_its_handlers_with_the_fields_in_the_text
     (record,) = seen
     assert record.getMessage() == "captured count=2"
     assert record.levelno == logging.INFO
+    assert telemetry.fields(record) == {}
 
 
 def test_settings_never_show_a_secret():

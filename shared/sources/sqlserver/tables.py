@@ -15,8 +15,6 @@ from shared.sources.sqlserver.instances import Instance, in_order
 from shared.sources.sqlserver.odbc import GoneError, Session, user_of
 from shared.sources.sqlserver.values import Column, select
 
-_SYSTEM_COLUMNS = "__$"
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
