@@ -2,7 +2,7 @@
 
 The servers of the local cloud run on the other core. Beside each figure stands the ceiling that was measured in the
 same run: for capture, the same rows read by the ODBC driver alone; for deliver, the same messages sent in prepared
-batches. Times vary from machine to machine and run to run; the counts are exact, and one beyond its limit is exit code 1.
+batches. Times vary from machine to machine and run to run; counts are exact, and one beyond its limit exits with 1.
 """
 
 import asyncio
