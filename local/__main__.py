@@ -15,6 +15,9 @@ from local.process import ROOT, PartError
 from shared.errors import InvalidConfigError
 from shared.settings.load import FILE_SETTING
 
+ELSEWHERE = ("AzureWebJobsStorage", "SqlServer", "ServiceBus")
+"""How parts are reached, by the settings that they have in common with a function app."""
+
 
 def main() -> None:
     """Run the local cloud; exit code 0 after Ctrl-C or SIGTERM, 1 when a part did not start, 2 for bad settings."""
@@ -52,22 +55,31 @@ def _ports(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
 
 
 def _local_settings() -> dict[str, str]:
-    """Return what `local.settings.json` says, less what the environment says."""
-    values = dict(os.environ)
+    """Return what `local.settings.json` says, less what the environment says.
+
+    Where neither says how to reach a part that this cloud leaves out, it is where the sample settings have it.
+    """
+    values, usual = dict(os.environ), dict[str, str]()
     file = ROOT / "local.settings.json"
     if file.exists():
         load_local_settings(file, values)
+    load_local_settings(ROOT / "local.settings.sample.json", usual)
+    said = {name.partition("__")[0] for name, value in values.items() if value}
+    values |= {name: usual[name] for name in ELSEWHERE if name not in said}
     return {name: value for name, value in values.items() if name not in os.environ}
 
 
 async def _run(arguments: argparse.Namespace) -> int:
     stopping = _cancel_on_signal()
+    parts = [name for name in arguments.only.split(",") if name]
+    kept = {"sqlserver": ("--data", str((arguments.directory / "sqlserver").absolute()))}
     try:
         async with running(
-            [name for name in arguments.only.split(",") if name],
+            parts,
             arguments.directory,
             settings_file=arguments.settings_file,
             ports=_ports(arguments),
+            options={part: options for part, options in kept.items() if part in parts},
             environment=_local_settings(),
             revive=True,
         ) as cloud:

@@ -149,7 +149,7 @@ async def running(
     """
     wanted = set(parts)
     if unknown := wanted - PORTS.keys():
-        message = f"no such part: {', '.join(sorted(unknown))}"
+        message = f"no such part: {', '.join(sorted(unknown))} (there are {', '.join(PORTS)})"
         raise ValueError(message)
     directory = _folder(directory)
     environment = environment or {}

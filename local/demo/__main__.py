@@ -60,6 +60,7 @@ async def _demo(seconds: float | None) -> int:
                 for name, topic in topics.items()
             ]
             await _work(workload, cloud, stop, seconds)
+            print("nothing more is committed; waiting until all of it has arrived …", flush=True)
             await _wait_for(workload, arrived)
             for task in watching:
                 task.cancel()

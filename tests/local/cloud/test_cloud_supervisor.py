@@ -118,7 +118,18 @@ async def test_a_part_that_does_not_exist_is_refused(tmp_path):
         _, complaints = await process.communicate()
 
     assert process.returncode == 1
-    assert complaints == b"error: no such part: kafka\n"
+    assert complaints == b"error: no such part: kafka (there are azurite, sqlserver, broker, host)\n"
+
+
+async def test_a_part_starts_without_those_it_would_work_with(tmp_path, endpoints):
+    async with supervisor(tmp_path, "--only=broker") as process:
+        settings = await endpoints(tmp_path)
+        assert settings.keys() == {"ServiceBus", "parts"}
+
+        process.terminate()
+
+        assert (await process.communicate())[1] == b""
+        assert process.returncode == 0
 
 
 async def test_a_part_that_does_not_start_shows_the_end_of_its_log(tmp_path):
