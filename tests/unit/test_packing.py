@@ -68,7 +68,7 @@ async def test_packs_are_filled_before_another_is_begun(sizes):
     runs, bodies = await packed(events)
 
     for body, following in zip(bodies, runs[1:], strict=False):
-        assert len(body) + pack.line_bytes(following.changes[0]) > limit - 64  # the header is reckoned at its longest
+        assert len(body) + pack.line_bytes(following.changes[0]) > limit - 128  # the header is reckoned at its longest
 
 
 @given(
