@@ -32,7 +32,7 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean: ## everything that was made here
-	rm -rf $(VENV) local/node_modules .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) local/node_modules .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml tools/find_python.sh
@@ -43,6 +43,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml tools/find_
 	touch $@
 
 local/node_modules/.ready: local/package-lock.json
-	@command -v npm > /dev/null || { echo "Node 20 with npm is needed: https://nodejs.org/" >&2; exit 1; }
+	@command -v npm > /dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	  { echo "Node 20 or newer with npm is needed: https://nodejs.org/" >&2; exit 1; }
 	cd local && npm ci --no-audit --no-fund --loglevel=error
 	touch $@

@@ -1,5 +1,6 @@
 """The composition root: from settings to the objects that do the work, once per process and event loop."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -43,6 +44,7 @@ class Wiring:
         self._account: AzureAccount | None = None
         self._bus: ServiceBusSink | None = None
         self._look: QueueLook | None = None
+        self._looking: asyncio.Task[list[str]] | None = None
         self._captures: dict[int, Capture] = {}
         self._deliver: Deliver | None = None
         self._sources: dict[str, SourceInUse] = {}
@@ -128,9 +130,14 @@ class Wiring:
         return self._deliver
 
     async def reasons(self) -> list[str]:
-        """Return why the app does not work as it should, with the remedy; empty when all is well."""
-        health = Health(self.sources, self.states, self.look.dead_lettered, self.settings.ingest_queue)
-        return await health.reasons()
+        """Return why the app does not work as it should, with the remedy; empty when all is well.
+
+        Anybody may ask, so calls side by side share one look.
+        """
+        if self._looking is None or self._looking.done():
+            health = Health(self.sources, self.states, self.look.dead_lettered, self.settings.ingest_queue)
+            self._looking = asyncio.create_task(health.reasons())
+        return await asyncio.shield(self._looking)
 
     @property
     def look(self) -> QueueLook:
