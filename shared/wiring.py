@@ -23,7 +23,9 @@ from shared.held import Shard
 from shared.packing import Packing
 from shared.ports import Sink, Source
 from shared.pump import SessionPump, incoming
+from shared.settings import connections
 from shared.settings.model import OutputSettings, Settings
+from shared.settings.problems import Problems
 from shared.sinks.servicebus import QueueLook, ServiceBusSink
 from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.claims import AzureClaimStore
@@ -35,9 +37,15 @@ class Wiring:
     """Makes each object at its first use and closes them all together.
 
     Everything belongs to the event loop in which it was first asked for.
+
+    Raises:
+        InvalidConfigError: nothing was said about Service Bus or storage, as in a `dstream.hcl` of 2024.
     """
 
     def __init__(self, settings: Settings) -> None:
+        problems = Problems(settings.file)
+        connections.require(settings.bus, settings.state, problems)
+        problems.check()
         self.settings = settings
         self.clock = SystemClock()
         self._open = AsyncExitStack()

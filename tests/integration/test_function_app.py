@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tests/unit/settings/samples"
 ALL = {"capture", "deliver", "health", "health_reasons"}
 LOAD = """
 import asyncio, sys
@@ -39,7 +40,7 @@ def loaded(*missing: str, **changes: str) -> tuple[set[str], str]:
     done = subprocess.run(
         [sys.executable, "-c", LOAD.format(missing=missing)],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -60,6 +61,8 @@ def test_every_function_is_found():
         ((), {"SqlServer": ""}, "SqlServer"),
         ((), {"INGEST_QUEUE": ""}, "app setting INGEST_QUEUE"),
         ((), {"CAPTURE_SCHEDULE": "often"}, "CAPTURE_SCHEDULE"),
+        ((), {"SLUICE_CONFIG": str(SAMPLES / "dstream-2024.hcl"), "ServiceBus": ""}, "app setting ServiceBus"),
+        ((), {"SLUICE_CONFIG": str(SAMPLES / "dstream-2024.hcl"), "AzureWebJobsStorage": ""}, "AzureWebJobsStorage"),
     ],
 )
 def test_where_it_cannot_work_health_alone_is_served_and_knows_why(missing, changes, said):
