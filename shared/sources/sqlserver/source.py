@@ -1,6 +1,7 @@
 """The SQL Server source: what was committed, read from the change tables in commit order."""
 
 import shlex
+import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _FEWEST_ROWS = 3
 """Rows of a page, whatever its limit: an update has two, and the third shows that they are all of it."""
 _GREATEST_INT = 0x7FFF_FFFF
 _NOWHERE = position.before(position.NO_LSN)
+_UNSHOWN = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+"""What conversions of values raise, the driver's included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,17 @@ class SqlServerSource:
         return await self._odbc.run(partial(self._probe, after=after)) if after else frozenset()
 
     async def read(self, stream: Stream, after: Position, limit: int) -> Batch:
-        """Return about `limit` events after `after`; a page that holds no whole group within it grows."""
-        return await self._odbc.run(partial(self._read, stream=stream, after=after, limit=max(limit, 1)))
+        """Return about `limit` events after `after`; a page that holds no whole group within it grows.
+
+        A value that cannot be shown holds its stream: no other one waits for it, and it is not skipped.
+        """
+        try:
+            return await self._odbc.run(partial(self._read, stream=stream, after=after, limit=max(limit, 1)))
+        except _UNSHOWN as why:  # whose text may quote the value
+            msg = f"{stream}: a change after {after or 'the start'} cannot be shown: {type(why).__name__}"
+            raise ConfigError(
+                msg, hint="find its column, report it, and capture the table without it until then"
+            ) from why
 
     def _discover(self, session: Session) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         bound = self._scan(session).bound

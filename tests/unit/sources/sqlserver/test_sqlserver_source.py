@@ -69,6 +69,21 @@ async def test_a_probe_sees_a_capture_instance_that_appeared_since():
     assert await rows(source, end) == [{"ID": 2, "Name": "b", "City": "Oslo"}]
 
 
+async def test_a_value_that_cannot_be_shown_holds_its_own_stream_and_is_not_told():
+    database = Database("Cars", "Persons")
+    source = database.source()
+    database.instances[1].columns = (("ID", "int", 4), ("Price", "decimal", 9))
+    database.commit((2, 1, "hunter2"))
+    database.commit((2, 1, "a"), table="Cars")
+
+    with pytest.raises(ConfigError, match=r"Persons: a change after .* cannot be shown: ValueError") as raised:
+        await source.read(PERSONS, START, 10)
+
+    assert "hunter2" not in str(raised.value)
+    cars = Stream("sql1/TestDB/dbo/Cars")
+    assert [event.after for event in (await source.read(cars, START, 10)).events] == [{"ID": 1, "Name": "a"}]
+
+
 async def test_a_probe_names_a_stream_whose_position_is_another_source_s():
     source = Database("Persons").source()
 
