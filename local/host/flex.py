@@ -122,7 +122,7 @@ class _Child:
     async def _spawn(self) -> None:
         launch = self._launch
         arguments = [
-            *("--app", str(launch.app), "--functions", launch.functions or "", "--key", launch.key),
+            *("--app", str(launch.app), "--functions", launch.functions or "", f"--key={launch.key}"),  # may begin with -
             *("--port", str(launch.port), "--instance", launch.instance),
             *("--drain", str(launch.drain_s), "--with-parent"),
         ]

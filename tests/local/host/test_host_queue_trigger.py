@@ -178,4 +178,4 @@ def ok(req: func.HttpRequest) -> str:
 def tick(timer: func.TimerRequest) -> None: ...
 """
     with pytest.raises(ChildProcessError, match="NO_SUCH_SETTING"):
-        start(make_app(source), "--mode", "flex")
+        start(make_app(source), "--mode", "flex", "--key=-begins-like-an-option")
