@@ -300,7 +300,7 @@ class Capture:
                         go_on=lambda: not self._lease_lost and self._clock.monotonic() < ends,
                     )
                 except PositionLostError as why:
-                    await self._forward.halt(held, str(why))
+                    await self._forward.halt(held, str(why).removeprefix(f"{why.stream}: "))
                     await self._control.touch()
                     return False
             except StaleError as why:

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from shared import chain, naming, pack, rejected, routing
-from shared.errors import RejectedError, StaleError, TransientError
-from shared.events import Mark, Message, PackedChange, Position, Saved, Stream
+from shared.errors import ConfigError, RejectedError, StaleError, TransientError
+from shared.events import Mark, Message, PackedChange, Position, Record, Saved, Stream
 from shared.formats.dstream import commit_time
 from shared.pack import Pack, PackHeader
 from shared.ports import ClaimStore, Clock, Control, MarkStore, Sink, StateStore
@@ -119,7 +119,7 @@ class Deliver:
 
         Otherwise the missing mark would set the stream back to the start of its chain. True: look at the mark again.
         """
-        record = await self._held(lambda: self._states.find(stream))
+        record = await self._held(partial(self._find, stream))
         marks = {name: saved.value for name, saved in record.marks.items()}
         lowest = chain.lowest(marks, self._destinations) or chain.lowest(marks, marks)
         if record.state is None or destination in record.state.value.destinations or lowest is None:
@@ -185,7 +185,7 @@ class Deliver:
     async def _begin_chain(self, header: PackHeader, destination: str, reason: str, *, park: bool = False) -> None:
         """Have the source send again from where the destinations are; insisted on until a newer chain stands."""
         while True:
-            record = await self._held(lambda: self._states.find(header.stream))
+            record = await self._held(partial(self._find, header.stream))
             if record.state is None or record.state.value.chain > header.chain:
                 return  # begun already; a state that went missing is created on a newer chain
             state = record.state.value
@@ -237,6 +237,13 @@ class Deliver:
         log.error("message rejected", extra={"session": incoming.session, "id": incoming.id, "reason": why.message})
         reject = partial(self._reject, stream, Position(""), "", incoming.body, reason=why.message, op=incoming.subject)
         await self._held(reject)
+
+    async def _find(self, stream: Stream) -> Record:
+        """Return what is stored of the stream; what a newer release wrote is waited for, as if the store were away."""
+        try:
+            return await self._states.find(stream)
+        except ConfigError as why:
+            raise TransientError(why.message, lasting=True, hint=why.hint) from why
 
     async def _held[T](self, action: Callable[[], Awaitable[T]]) -> T:
         """Try a step that must not be given up until the budget for the stores ends."""

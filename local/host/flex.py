@@ -120,9 +120,9 @@ class _Child:
                 self._process.kill()
 
     async def _spawn(self) -> None:
-        launch = self._launch
+        launch = self._launch  # its key may begin with a dash: that has to stay one argument with its option
         arguments = [
-            *("--app", str(launch.app), "--functions", launch.functions or "", f"--key={launch.key}"),  # may begin with -
+            *("--app", str(launch.app), "--functions", launch.functions or "", f"--key={launch.key}"),
             *("--port", str(launch.port), "--instance", launch.instance),
             *("--drain", str(launch.drain_s), "--with-parent"),
         ]

@@ -500,6 +500,25 @@ async def test_a_mark_that_moved_past_the_pack_meanwhile_completes_it():
     assert world.marks()["A"].chain == 12
 
 
+async def test_a_state_of_a_newer_release_holds_the_pack_that_would_repair_it():
+    world = World(jumps=True)
+    await world.capture(lease="once").tick()
+    world.change(chain=10, chain_start=position(0), position=position(9))
+    world.mark(10, position(2), "A")
+    began = world.clock.monotonic()
+
+    async def rolled_out_meanwhile(call):
+        if call == "find":
+            world.account.newer.add(PERSONS)
+
+    world.account.step = rolled_out_meanwhile
+
+    with pytest.raises(TransientError, match="newer release"):
+        await world.deliver().deliver(packed(10, [6]))
+
+    assert world.clock.monotonic() - began > 400
+
+
 async def test_a_mark_of_a_newer_release_holds_the_pack():
     world = await world_with_state()
     world.account.newer.add(PERSONS)
