@@ -43,7 +43,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml tools/find_
 	touch $@
 
 local/node_modules/.ready: local/package-lock.json
-	@command -v npm > /dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	@command -v npm > /dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 	  { echo "Node 20 or newer with npm is needed: https://nodejs.org/" >&2; exit 1; }
 	cd local && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
