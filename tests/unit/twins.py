@@ -1,5 +1,6 @@
 """A whole pipeline over in-memory twins, for scenarios without IO: time stands still unless a test moves it."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,18 @@ from shared.capture import Capture, SourceInUse
 from shared.checkpoint import Checkpoint
 from shared.clock import ManualClock
 from shared.deliver import Deliver, Incoming
-from shared.events import Batch, ChangeEvent, FoundStream, Mark, Message, Position, Saved, Stream, StreamState
+from shared.events import (
+    Batch,
+    ChangeEvent,
+    FoundStream,
+    Mark,
+    Message,
+    PackedChange,
+    Position,
+    Saved,
+    Stream,
+    StreamState,
+)
 from shared.formats.dstream import DStreamFormat
 from shared.forward import Forward
 from shared.held import Shard
@@ -216,3 +228,56 @@ def positions(events: Sequence[ChangeEvent]) -> list[Position]:
 
 def found(stream: Stream = PERSONS, first: str = "0000000000-000000") -> FoundStream:
     return FoundStream(stream, Position(first), 1.0, 30.0, 259_200.0)
+
+
+def position(number: int) -> Position:
+    return Position(f"{number:010d}-000001")
+
+
+def body(number: int) -> bytes:
+    return json.dumps({"data": {"ID": number}, "metadata": {"CommitTime": "2026-01-01T00:00:00.0000000Z"}}).encode()
+
+
+def packed(
+    chain: int,
+    numbers: Sequence[int],
+    *,
+    after: int | None = None,
+    last: int | None = None,
+    start: bool = False,
+    replay: int = 0,
+    stream: Stream = PERSONS,
+) -> Incoming:
+    """Return a pack as capture sends it, holding the changes of these numbers."""
+    changes = [PackedChange(position(n), "c", naming.event_id(stream, 0, position(n)), body(n)) for n in numbers]
+    header = pack.PackHeader(
+        stream,
+        chain,
+        start,
+        replay,
+        position(after if after is not None else numbers[0] - 1),
+        position(last if last is not None else numbers[-1]),
+        len(changes),
+    )
+    whole = pack.encode(header, changes)
+    return Incoming(whole, pack.CONTENT_TYPE, pack.message_id(whole), stream, "pack")
+
+
+async def world_with_state(*destinations: str, jumps: bool = True, **state: Any) -> World:
+    """A stream that capture knows: chain 10 begins before everything, and its position is 9."""
+    world = World(destinations=destinations or ("A",), jumps=jumps)
+    await world.capture(lease="once").tick()
+    world.change(chain=10, chain_start=position(0), position=position(9), **state)
+    return world
+
+
+def arrived(world: World, to: str = "A") -> list[int]:
+    return [int(each[:10]) for each in world.arrived(to)]
+
+
+async def running(world: World, **settings: Any) -> Capture:
+    """A capture that has seen its streams: the next tick finds them due."""
+    capture = world.capture(**settings)
+    await capture.tick()
+    await world.clock.advance(2.0)
+    return capture
