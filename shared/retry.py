@@ -1,4 +1,4 @@
-"""The one place that waits and tries again."""
+"""The one place where capture and deliver wait and try again."""
 
 import logging
 import random
