@@ -31,7 +31,8 @@ from shared.capture import Capture
 from shared.deliver import Deliver, Incoming
 from shared.events import Stream
 from shared.settings import load
-from shared.settings.model import Settings
+from shared.settings.model import Settings, SqlServerSettings
+from shared.sources.sqlserver import origin
 from shared.wiring import Wiring
 
 TABLES = 4
@@ -153,8 +154,10 @@ def _load(cloud: Cloud, table: str) -> None:
 
 async def _round(cloud: Cloud, settings: Settings, tables: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Measure one group of tables: the driver alone, capture, deliver, prepared batches alone."""
-    only = tuple(entry for entry in settings.sources[0].tables if entry.name in tables)
-    wiring = Wiring(replace(settings, sources=(replace(settings.sources[0], tables=only),)))
+    source = settings.sources[0]
+    assert isinstance(source, SqlServerSettings)
+    only = tuple(entry for entry in source.tables if entry.name in tables)
+    wiring = Wiring(replace(settings, sources=(replace(source, tables=only),)))
     times: dict[str, float] = {}
     times["capture_ceiling_per_s"] = await _rate(lambda: asyncio.to_thread(_fetch, cloud, tables))
     capture = await wiring.capture()
@@ -223,7 +226,7 @@ async def _ceiling(wiring: Wiring, packs: Mapping[Stream, Sequence[bytes]]) -> f
         messages = [
             message
             for body in bodies
-            for message in routing.messages(stream, list(pack.decode(body).changes), replay=9)
+            for message in routing.messages(stream, list(pack.decode(body).changes), 9, origin)
         ]
         prepared[naming.topic(stream)] = list(amqp.batches(messages, wiring.settings.capture.max_message_bytes))
     namespace = amqp.Namespace(wiring.settings.bus)

@@ -8,6 +8,7 @@ import click
 from shared import naming
 from shared.errors import ConfigError
 from shared.settings.model import Settings
+from shared.settings.streams import named
 
 
 def print_problems(problems: Sequence[ConfigError], *, as_json: bool) -> None:
@@ -28,10 +29,9 @@ def print_problems(problems: Sequence[ConfigError], *, as_json: bool) -> None:
 def print_settings(settings: Settings, *, as_json: bool) -> None:
     """Print what the configuration makes: each stream and its topic. No secret is printed."""
     streams = [
-        (stream, naming.topic(stream), table.poll_interval_s, table.max_poll_interval_s)
+        (each.stream, naming.topic(each.stream), each.poll_interval_s, each.max_poll_interval_s)
         for source in settings.sources
-        for table in source.tables
-        for stream in [naming.stream(source.name, source.database, table.schema, table.name)]
+        for each in named(source)
     ]
     if as_json:
         entries = [

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from shared.naming import stream, topic
+from shared.naming import topic
 from shared.settings.model import Settings
+from shared.settings.streams import named
 
 SUBSCRIPTION = "sub1"
 DETECTION_WINDOW = "PT1H"
@@ -13,12 +14,8 @@ LOCK = "PT1M"
 
 
 def entities(settings: Settings) -> dict[str, Any]:
-    """Return the Config.json for one configuration: ingest queue, rejected queue, a topic per configured table."""
-    topics = [
-        topic(stream(source.name, source.database, table.schema, table.name))
-        for source in settings.sources
-        for table in source.tables
-    ]
+    """Return the Config.json for one configuration: ingest queue, rejected queue, a topic per named stream."""
+    topics = [topic(each.stream) for source in settings.sources for each in named(source)]
     return config(topics, ingest=settings.ingest_queue, rejected=settings.rejected_queue)
 
 

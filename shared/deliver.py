@@ -46,7 +46,10 @@ class _Outcome(Enum):
 
 
 class Deliver:
-    """Delivers packs of many streams; `sinks` are the destinations, by the name that their marks carry."""
+    """Delivers packs of many streams.
+
+    `sinks` are the destinations, by the name that their marks carry; `origin` names what a message is about.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,12 @@ class Deliver:
         marks: MarkStore,
         control: Control,
         claims: ClaimStore,
+        origin: routing.Origin,
         settings: DeliverSettings,
         clock: Clock,
     ) -> None:
         self._sinks = sinks
+        self._origin = origin
         self._rejected_sink = rejected_sink
         self._rejected_queue = rejected_queue
         self._states = states
@@ -135,7 +140,7 @@ class Deliver:
         """
         if not changes:
             return
-        messages = routing.messages(header.stream, changes, header.replay)
+        messages = routing.messages(header.stream, changes, header.replay, self._origin)
         to = naming.topic(header.stream)
         sink = self._sinks[destination]
         positions = [change.position for change in changes]

@@ -23,8 +23,9 @@ class ChangeEvent(msgspec.Struct, frozen=True, gc=False):
     `before` and `after` hold JSON-ready values by column name in column order: before is None for `c` and `r`, after is
     None for `d`. `changed` names the columns of an update whose value changed. `unavailable` names columns whose value
     the source did not record (an unchanged large value): they are absent from `before` and `after`, not null.
-    `commit_time` is UTC, `2026-11-21T07:28:06.1230000Z`. `facts` are the source's own coordinates, in the order in
-    which the message shows them. `n` numbers the events that share one position.
+    `commit_time` is UTC, `2026-11-21T07:28:06.1230000Z`; a source that does not know it says when it saw the change.
+    `facts` are the source's own coordinates, `origin` names what was changed, both in the order in which the message
+    shows them. `n` numbers the events that share one position.
     """
 
     stream: Stream
@@ -38,6 +39,7 @@ class ChangeEvent(msgspec.Struct, frozen=True, gc=False):
     changed: tuple[str, ...] | None = None
     unavailable: tuple[str, ...] = ()
     n: int | None = None
+    origin: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,50 @@ class Record:
     stream: Stream
     state: Saved[StreamState] | None
     marks: Mapping[str, Saved[Mark]]
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What is remembered of a stream whose source keeps no history.
+
+    `items` has the last known value of each item by its key, JSON-ready; `head` is the source's own: how far it saw.
+    """
+
+    head: Mapping[str, Any]
+    items: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The changes between a memo and the present, positions ascending, and the memo that has them."""
+
+    events: Sequence[ChangeEvent]
+    memo: Memo
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A compressed piece of a journal; `blob` names where it is stored, "" when it is not stored aside."""
+
+    data: bytes = field(repr=False)
+    blob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a stream was seen to go through, and what is remembered of it.
+
+    `outbox` holds the events after `base` up to `last`; `memo` the items, spread over its parts by the hash of their
+    keys, and `head` beside them as JSON. `dropped` names blobs that this version no longer refers to.
+    """
+
+    stream: Stream
+    base: Position = Position("")
+    last: Position = Position("")
+    head: str = ""
+    outbox: Part = Part(b"")
+    memo: tuple[Part, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

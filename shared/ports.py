@@ -1,6 +1,6 @@
 """The seams: what a source, a sink, a store and a clock owe their callers. Kinds of each pass one conformance suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -10,8 +10,11 @@ from shared.events import (
     ChangeEvent,
     ClaimCheck,
     FoundStream,
+    Journal,
     Mark,
+    Memo,
     Message,
+    Observation,
     Position,
     Record,
     Saved,
@@ -52,6 +55,46 @@ class Source(Protocol):
         Raises:
             PositionLostError: the source no longer holds everything after `after`.
             TransientError: the source cannot be reached.
+            ConfigError: the source refuses.
+        """
+        ...
+
+
+class Observer(Protocol):
+    """Looks at the present of something that keeps no history; what it saw is kept in journals."""
+
+    async def discover(self, known: Collection[Stream]) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
+        """Look at the source: the streams that can be observed, and a problem for each that cannot.
+
+        `known` are its streams that have a journal: one whose subject is gone meanwhile is found all the same when the
+        configuration still selects it, since that it is gone has to be told.
+
+        Raises:
+            TransientError: the source cannot be reached.
+            ConfigError: nothing of the source can be read (credentials).
+        """
+        ...
+
+    async def probe(self, streams: Collection[Stream]) -> frozenset[Stream]:
+        """Return which of these streams may have changed since they were last observed by this object.
+
+        One that has changed is never left out; one that was never observed counts as changed. A stream that is not
+        among `streams` may be named: when nobody knows it, the source is to be discovered again.
+
+        Raises:
+            TransientError: the source cannot be reached.
+            ConfigError: the source refuses.
+        """
+        ...
+
+    async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
+        """Compare the present with `memo`; without one, everything there is is new: a snapshot, `r`.
+
+        Positions of the events lie above `after` and ascend, one event each. The deltas applied to the memo's items
+        give the items of the new memo.
+
+        Raises:
+            TransientError: the source cannot be reached, or its answer cannot be trusted yet.
             ConfigError: the source refuses.
         """
         ...
@@ -138,6 +181,40 @@ class MarkStore(Protocol):
 
     async def write(self, stream: Stream, destination: str, mark: Saved[Mark]) -> Saved[Mark]:
         """Write the mark if it still has the given etag (None: if there is none); return it with its new etag.
+
+        Raises:
+            StaleError: somebody else wrote it; look again.
+            TransientError: the store is away; it may have been written.
+        """
+        ...
+
+
+class JournalStore(Protocol):
+    """Keeps one journal per stream of a source that keeps no history; every write is conditional on the etag."""
+
+    async def load(self, source: str) -> Sequence[Saved[Journal]]:
+        """Return the journals of all streams of one source.
+
+        Raises:
+            TransientError: the store is away.
+            ConfigError: a journal was written by a newer release, or the store refuses.
+        """
+        ...
+
+    async def find(self, stream: Stream) -> Saved[Journal] | None:
+        """Return one journal, None when there is none.
+
+        Raises:
+            TransientError: the store is away.
+            ConfigError: it was written by a newer release, or the store refuses.
+        """
+        ...
+
+    async def save(self, journal: Saved[Journal]) -> Saved[Journal]:
+        """Write the journal if it still has its etag (None: if there is none); return it as stored.
+
+        Parts that are stored aside already are not written again. Once the journal is durable, the blobs it dropped are
+        deleted.
 
         Raises:
             StaleError: somebody else wrote it; look again.

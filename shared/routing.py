@@ -1,22 +1,21 @@
 """Where a stream's changes go, and how they are addressed there: pure."""
 
+from collections.abc import Callable
+
 from shared import naming
-from shared.events import Message, PackedChange, Stream
+from shared.events import Message, PackedChange, Position, Stream
 
-_PARTS_OF_A_TABLE = 4
+type Origin = Callable[[Stream, Position], dict[str, str | int]]
+"""What a kind of source says of a change in the properties of its message: where it comes from."""
 
 
-def messages(stream: Stream, changes: list[PackedChange], replay: int) -> list[Message]:
+def messages(stream: Stream, changes: list[PackedChange], replay: int, origin: Origin) -> list[Message]:
     """Return one message per change, in order, as destinations get them.
 
     The session is the stream, so order is kept per stream; the message id is the event id, told apart per replay, so
     that duplicate detection drops a repeat and not a replay.
     """
     session = naming.session(stream)
-    parts = naming.parts(stream)
-    origin: dict[str, str | int] = {}
-    if len(parts) == _PARTS_OF_A_TABLE:
-        origin = {"table": parts[3], "schema": parts[2], "database": parts[1]}
     return [
         Message(
             id=naming.message_id(change.event_id, replay),
@@ -26,8 +25,7 @@ def messages(stream: Stream, changes: list[PackedChange], replay: int) -> list[M
             body=change.body,
             properties={
                 "op": change.op,
-                **origin,
-                "lsn": change.position.partition("-")[0],
+                **origin(stream, change.position),
                 "event_id": change.event_id,
             },
         )

@@ -132,6 +132,7 @@ class Wiring:
                 marks=AzureMarkStore(self.account, settings.state_table),
                 control=self.control,
                 claims=AzureClaimStore(self.account, settings.claims_container),
+                origin=self._origin,
                 settings=settings.deliver,
                 clock=self.clock,
             )
@@ -239,6 +240,14 @@ class Wiring:
                     yield source
                 return
         raise _unknown(stream)
+
+    def _origin(self, stream: Stream, position: Position) -> dict[str, str | int]:
+        """Return what its kind of source says of a change; nothing when its source is no longer configured."""
+        for settings in self.settings.sources:
+            if settings.name == naming.parts(stream)[0]:
+                said: dict[str, str | int] = _kind(sources, settings.kind).origin(stream, position)
+                return said
+        return {}
 
     def _sink(self, output: OutputSettings) -> Sink:
         opened: Sink = _kind(sinks, output.kind).open_sink(output, self.settings)

@@ -9,7 +9,6 @@ from shared.errors import RejectedError
 from shared.events import ChangeEvent, ClaimCheck
 
 OPERATION_TYPES = {"c": "Insert", "u": "Update", "d": "Delete", "r": "Read"}
-_PARTS_OF_A_TABLE = 4
 _COMMIT_TIME = b'"CommitTime":"'
 _encoder = msgspec.json.Encoder()
 
@@ -52,12 +51,10 @@ class DStreamFormat:
         return _encoder.encode({"data": None, "metadata": metadata})
 
     def _metadata(self, event: ChangeEvent, event_id: str, topic: str) -> dict[str, Any]:
-        parts = naming.parts(event.stream)
         metadata: dict[str, Any] = {"Destination": topic, "IngestQueue": self._ingest_queue, **event.facts}
         metadata["OperationType"] = OPERATION_TYPES[event.op]
-        if len(parts) == _PARTS_OF_A_TABLE:
-            metadata["TableName"], metadata["Schema"], metadata["Database"] = parts[3], parts[2], parts[1]
-        metadata["Source"] = parts[0]
+        metadata |= event.origin
+        metadata["Source"] = naming.parts(event.stream)[0]
         metadata["Key"] = event.key
         if event.changed is not None:
             metadata["Changed"] = event.changed

@@ -38,6 +38,46 @@ class SqlServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsulSettings:
+    """One Consul cluster to observe: its catalog, and the instances of the services that match a pattern of `services`.
+
+    `address` is a URL; `datacenters` () means the agent's own. `tags` and `filter` narrow the instances down. `wait_s`
+    is how long a blocking query waits, None: briefly in Functions, long in a process of its own. `start` "latest"
+    leaves out the snapshot, `start_index` of it what has not changed since. `hold_removals_over` is the share of a
+    stream's items, 0 to 1, above which removals need a second, consistent look.
+    """
+
+    name: str
+    address: str
+    token: str = field(default="", repr=False)
+    datacenters: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    filter: str = ""
+    poll_interval_s: float = 1.0
+    wait_s: float | None = None
+    start: str = "earliest"
+    start_index: int = 0
+    hold_removals_over: float = 0.3
+    accept_filtered: bool = False
+    consistency: Literal["stale", "default", "consistent"] = "stale"
+    max_stale_s: float = 10.0
+    connections: int = 32
+    watches: int = 100
+    requests_per_second: float = 500.0
+    request_timeout_s: float = 10.0
+    deadline_s: float = 120.0
+    page: int = 5_000
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    kind: str = "consul"
+
+
+type SourceSettings = SqlServerSettings | ConsulSettings
+
+
+@dataclass(frozen=True, slots=True)
 class AzureSettings:
     """How to reach one Azure service: by connection string (local use), or by host name or account and identity.
 
@@ -89,7 +129,7 @@ class DeliverSettings:
 class Settings:
     """Everything that is configured. `state` holds states, leases and claim checks."""
 
-    sources: tuple[SqlServerSettings, ...]
+    sources: tuple[SourceSettings, ...]
     outputs: tuple[OutputSettings, ...]
     bus: AzureSettings
     state: AzureSettings

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from shared import naming
 from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import Batch, ChangeEvent, FoundStream, Op, Position, Stream
 
@@ -162,6 +163,7 @@ class ScriptedSource:
             commit_time=f"{committed:%Y-%m-%dT%H:%M:%S.%f}0Z",
             facts={"LSN": lsn, "Seq": f"{number:020x}", "CommandID": 1, "OperationID": _OPERATION_IDS[change.op]},
             changed=changed,
+            origin=_named(stream, "Database", "Schema", "TableName"),
         )
 
     def _is_changed(self, stream: Stream, after: Position) -> bool:
@@ -190,6 +192,16 @@ class ScriptedSource:
             if only is None or only == stream:
                 del faults[index]
                 raise error
+
+
+def origin(stream: Stream, position: Position) -> dict[str, str | int]:
+    """Return what the properties of a message say of a stream: as of a table, when it has as many parts."""
+    return {**_named(stream, "database", "schema", "table"), "lsn": position.partition("-")[0]}
+
+
+def _named(stream: Stream, *names: str) -> dict[str, str]:
+    parts = naming.parts(stream)[1:]
+    return dict(reversed(list(zip(names, parts, strict=True)))) if len(parts) == len(names) else {}
 
 
 def _position_of(event: ChangeEvent) -> Position:

@@ -24,7 +24,7 @@ from shared.held import Shard
 from shared.packing import Packing
 from shared.settings.model import CaptureSettings, DeliverSettings
 from shared.sinks.memory import MemorySink
-from shared.sources.scripted import ScriptedSource, insert
+from shared.sources.scripted import ScriptedSource, insert, origin
 from shared.stores.memory import (
     MemoryAccount,
     MemoryClaimStore,
@@ -170,6 +170,7 @@ class Schedule:
             marks=MemoryMarkStore(self.account),
             control=MemoryControl(self.account),
             claims=MemoryClaimStore(self.account),
+            origin=origin,
             settings=DeliverSettings(hold_s=1.0, store_hold_s=30.0, park_s=2.0, max_park_s=8.0),
             clock=self.clock,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import load
+from shared.settings.model import SqlServerSettings
 from shared.wiring import Wiring
 from tests.pipeline import pipeline
 
@@ -18,6 +19,7 @@ async def test_an_idle_tick_over_a_thousand_tables_is_one_statement_and_two_stor
     async with pipeline(tmp_path, tables=TABLES) as line:
         settings = load(Path(line.environment["SLUICE_CONFIG"]), line.environment)
         [source] = settings.sources
+        assert isinstance(source, SqlServerSettings)
         tables = tuple(replace(table, poll_interval_s=0.01, max_poll_interval_s=0.01) for table in source.tables)
         wiring = Wiring(replace(settings, sources=(replace(source, tables=tables),)))
         capture = await wiring.capture()

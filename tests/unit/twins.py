@@ -29,7 +29,7 @@ from shared.packing import Packing
 from shared.ports import Source
 from shared.settings.model import CaptureSettings, DeliverSettings
 from shared.sinks.memory import MemorySink
-from shared.sources.scripted import ScriptedSource, insert
+from shared.sources.scripted import ScriptedSource, insert, origin
 from shared.stores.memory import (
     MemoryAccount,
     MemoryClaimStore,
@@ -125,6 +125,7 @@ class World:
             marks=MemoryMarkStore(self.account),
             control=MemoryControl(self.account),
             claims=MemoryClaimStore(self.account),
+            origin=origin,
             settings=DeliverSettings(**settings),
             clock=self.clock,
         )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from shared.events import ChangeEvent, Op, Stream
+from shared.sources.sqlserver.origin import metadata
 from shared.sources.sqlserver.position import Place, encode
 from shared.sources.sqlserver.values import Column, conversion
 
@@ -57,6 +58,7 @@ class Changes:
         self.columns = tuple(column for column in captured if not column.computed)
         """Those whose values a row holds, in its order."""
         self._stream = stream
+        self._origin = metadata(stream)
         self._key = tuple(key)
         self._names = tuple(column.name for column in self.columns)
         self._conversions = tuple(
@@ -102,6 +104,7 @@ class Changes:
             },
             changed=changed,
             unavailable=self._never + missing,
+            origin=self._origin,
         )
 
     def _values(self, row: Row) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from shared import naming
 from shared.errors import RejectedError
 from shared.events import ChangeEvent, ClaimCheck, Position
 from shared.formats.dstream import DStreamFormat, commit_time
+from shared.sources.sqlserver.origin import metadata
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PERSONS = naming.stream("sql1", "TestDB", "dbo", "Persons")
@@ -17,7 +18,7 @@ def event(stream, op, lsn, command, seq, operation, **fields):
     position = Position(f"{lsn}-{command:08x}-{seq}-{operation}")
     facts = {"LSN": lsn, "Seq": seq, "CommandID": command, "OperationID": operation}
     fields = {"key": ("ID",), "before": None, "after": None} | fields
-    return ChangeEvent(stream=stream, op=op, position=position, facts=facts, **fields)
+    return ChangeEvent(stream=stream, op=op, position=position, facts=facts, origin=metadata(stream), **fields)
 
 
 INSERT = event(

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 from shared.settings import load
+from shared.settings.model import SqlServerSettings
 
 ROOT = Path(__file__).parents[3]
 VALUES = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
@@ -35,8 +36,10 @@ def test_the_sample_works_with_the_configuration_beside_it(monkeypatch):
     monkeypatch.chdir(ROOT)
     settings = load(environ=VALUES)
     assert settings.file == "sluice.hcl"
-    assert settings.sources[0].name == "sql1"
-    assert [table.name for table in settings.sources[0].tables] == ["Persons", "Cars"]
+    source = settings.sources[0]
+    assert isinstance(source, SqlServerSettings)
+    assert source.name == "sql1"
+    assert [table.name for table in source.tables] == ["Persons", "Cars"]
     assert settings.outputs[0].kind == "servicebus"
     assert settings.capture.schedule == "* * * * * *"
     assert settings.state.connection_string == "UseDevelopmentStorage=true"
