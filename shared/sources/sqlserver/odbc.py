@@ -1,37 +1,30 @@
-"""The ODBC driver: found, connected in threads of its own, its errors told by the server's numbers."""
+"""Connections of the ODBC driver, in threads of their own; its errors told by the server's numbers."""
 
 import asyncio
 import contextlib
 import math
-import platform
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
-from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import ConfigError, SluiceError, TransientError
 from shared.settings.model import SqlServerSettings
 from shared.sources.sqlserver import queries
+from shared.sources.sqlserver.driver import INSTALL
 from shared.sources.sqlserver.values import OUTPUT_CONVERTERS
 
 try:
     import pyodbc
-except ImportError as missing:  # it needs libodbc.so.2, which is no Python package
-    _MISSING = str(missing)
+except ImportError:  # `find_driver` says why
+    pass
 else:
-    _MISSING = ""
     pyodbc.pooling = False  # a pool of the driver manager's would share connections between identities
 
-DRIVERS: Final = ("ODBC Driver 18 for SQL Server", "ODBC Driver 17 for SQL Server")
 LOGIN_TIMEOUT_S: Final = 15.0
 RETRY_THROTTLED_S: Final = 10.0
 """Azure SQL asks for ten seconds when it throttles."""
 
-_INSTALL = (
-    "install msodbcsql18 and unixodbc: https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
-)
 _NUMBER = re.compile(r"\((-?\d+)\) \(SQL\w+\)")
 _PREFIX = re.compile(r"^(\[[^\]]*\]\s*)+")
 _USER = re.compile(r"(?:^|;)\s*uid\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^;]*))", re.IGNORECASE)
@@ -48,6 +41,7 @@ _THROTTLED = frozenset({10928, 10929, 40501, 49918, 49919, 49920})
 _BUSY = frozenset({1204, 1205, 1222, 3960, 615, 926, 4221, 40143, 40166, 40197, 40540, 40613, 42108, 42109})
 _LOST_STATES = ("08", "HYT00", "HYT01", "IMC0")
 _DRIVER_STATES = ("IM002", "IM003")
+_NO_LIBRARY = "Can't open lib"  # the driver manager's, in state 01000: a driver is registered and its file is missing
 
 
 class GoneError(ConfigError):
@@ -200,26 +194,6 @@ class Odbc:
         return session
 
 
-def find_driver() -> str:
-    """Return the name or path of Microsoft's ODBC driver: 18, else 17, else that of the package `mssql-python-odbc`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if _MISSING:
-        msg = f"pyodbc cannot be loaded: {_MISSING}"
-        raise ConfigError(msg, hint=_INSTALL)
-    installed = pyodbc.drivers()
-    for name in DRIVERS:
-        if name in installed:
-            return name
-    bundled = _bundled_driver()
-    if bundled is None:
-        msg = "there is no ODBC driver for SQL Server"
-        raise ConfigError(msg, value=", ".join(installed), hint=_INSTALL)
-    return bundled
-
-
 def user_of(odbc: str) -> str:
     """Return the user that a connection string names; a placeholder for an identity that it does not name."""
     found = _USER.search(odbc)
@@ -239,7 +213,7 @@ def told(error: "pyodbc.Error", user: str, server: str = "the server") -> Sluice
     said = _PREFIX.sub("", str(error.args[-1] if error.args else error)).strip()
     if number in _GONE:
         return GoneError(said, hint="re-create the capture instance, or correct the table's name")
-    hint = _remedy(_state(error), number, user)
+    hint = INSTALL if _NO_LIBRARY in said else _remedy(_state(error), number, user)
     if hint:
         return ConfigError(said, hint=hint)
     if number in _BUSY or number in _THROTTLED:
@@ -268,7 +242,7 @@ def _remedy(state: str, number: int | None, user: str) -> str:
         return queries.grant_changes(user)
     if number in _LOGIN or state == "28000":
         return "check user, password and database of the connection string, and the server's firewall"
-    return _INSTALL if state in _DRIVER_STATES else ""
+    return INSTALL if state in _DRIVER_STATES else ""
 
 
 def _any_utf_16(raw: bytes) -> str:
@@ -282,18 +256,3 @@ def _state(error: "pyodbc.Error") -> str:
 def _is_lost(error: "pyodbc.Error") -> bool:
     """Whether the connection cannot be used again, or should not be: HYT00 may have left a statement behind."""
     return _state(error).startswith(_LOST_STATES)
-
-
-def _bundled_driver() -> str | None:
-    try:
-        libraries = Path(str(resources.files("mssql_python_odbc"))) / "libs"
-    except ModuleNotFoundError:
-        return None
-    system, machine = platform.system(), platform.machine()
-    patterns = {
-        "Linux": f"linux/*/{machine}/lib/libmsodbcsql-*.so*",
-        "Darwin": f"macos/{machine}/lib/libmsodbcsql*.dylib",
-        "Windows": "windows/*/msodbcsql*.dll",
-    }
-    found = sorted(libraries.glob(patterns.get(system, "")), key=lambda path: ("debian" not in str(path), str(path)))
-    return str(found[0]) if found else None

@@ -13,8 +13,9 @@ from shared.events import Batch, FoundStream, Position, Stream
 from shared.settings.model import SqlServerSettings
 from shared.sources.sqlserver import position, queries, tables
 from shared.sources.sqlserver.changes import Row, whole_groups
+from shared.sources.sqlserver.driver import find_driver
 from shared.sources.sqlserver.instances import Instance, Span, is_start, next_span
-from shared.sources.sqlserver.odbc import GoneError, Odbc, Session, find_driver
+from shared.sources.sqlserver.odbc import GoneError, Odbc, Session
 from shared.sources.sqlserver.position import Place
 from shared.sources.sqlserver.tables import Catalog, Layout, Table
 

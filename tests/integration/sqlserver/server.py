@@ -22,7 +22,7 @@ import pyodbc
 from shared import naming
 from shared.events import Stream
 from shared.settings.model import SqlServerSettings, TableSettings
-from shared.sources.sqlserver.odbc import find_driver
+from shared.sources.sqlserver.driver import find_driver
 
 LIVE = os.environ.get("SLUICE_TEST_SQLSERVER", "")
 DEADLINE_S = 60.0

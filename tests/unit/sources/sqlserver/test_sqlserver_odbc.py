@@ -2,7 +2,7 @@ import pyodbc
 import pytest
 
 from shared.errors import ConfigError, TransientError
-from shared.sources.sqlserver.odbc import GoneError, find_driver, number_of, told, user_of
+from shared.sources.sqlserver.odbc import GoneError, number_of, told, user_of
 
 SERVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -94,5 +94,9 @@ def test_the_user_is_named_as_the_connection_string_does(odbc, user):
     assert user_of(odbc) == user
 
 
-def test_a_driver_is_found_here():
-    assert "18" in find_driver()
+def test_a_registered_driver_whose_file_is_missing_is_a_machine_to_mend():
+    gone = "[01000] [unixODBC][Driver Manager]Can't open lib '/opt/driver.so' : file not found (0) (SQLDriverConnect)"
+    fault = told(pyodbc.Error("01000", gone), "sa")
+
+    assert isinstance(fault, ConfigError)
+    assert "install msodbcsql18" in fault.hint
