@@ -1,0 +1,7 @@
+using 'main.bicep'
+
+param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'sluice')
+param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param secretValues = {
+  SqlServer: readEnvironmentVariable('SqlServer', '')
+}
