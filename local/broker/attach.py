@@ -89,7 +89,7 @@ def open_link(channel: "Channel", attach: Attach) -> None:
         _open_node(channel, attach, partial(nodes.manage, entity))
         return
     entity = channel.broker.namespace.find(address)
-    if entity.settings.is_disabled:
+    if not (entity.settings.can_receive if attach.is_receiver else entity.settings.can_send):
         raise entity_disabled(entity.path)
     if attach.is_receiver:
         _open_outlet(channel, attach, entity)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from local.broker.conditions import AmqpError
+from local.broker.conditions import AmqpError, not_found
 from local.broker.faults import Faults
-from local.broker.namespace import Namespace
+from local.broker.namespace import Entity, Namespace
 from local.broker.sas import AccessKey
 
 
@@ -30,6 +30,8 @@ class Traffic:
     dispositions_received: int = 0
     management_requests: int = 0
     connections_opened: int = 0
+    administration_reads: int = 0
+    administration_writes: int = 0
 
 
 @dataclass(slots=True)
@@ -42,3 +44,15 @@ class Broker:
     traffic: Traffic = field(default_factory=Traffic)
     peers: set[Peer] = field(default_factory=set)
     is_out: bool = False
+
+    def remove(self, path: str) -> list[Entity]:
+        """Remove an entity and what belongs to it, and end the links to them; return all of it.
+
+        Raises:
+            AmqpError: there is none.
+        """
+        removed = self.namespace.remove(path)
+        for entity in removed:
+            for peer in list(self.peers):
+                peer.detach(entity.path, not_found(entity.path))
+        return removed

@@ -12,7 +12,8 @@ from typing import Any
 from local.broker.entity import Settings
 from local.broker.namespace import Namespace
 
-type _Read = Callable[[Any], Any]
+type Properties = Mapping[str, tuple[str | None, Callable[[Any], Any]]]
+"""What an entity can be given: the field that it becomes, None where nothing depends on it, and how it is read."""
 
 _COMMENT_OR_TEXT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\])*")', re.DOTALL)
 _DURATION = re.compile(
@@ -21,6 +22,7 @@ _DURATION = re.compile(
 )
 _NO_LIMIT_DAYS = 10_675_199
 _MAX_LOCK_MS = 300_000
+_STATUSES = frozenset({"Active", "Disabled", "SendDisabled", "ReceiveDisabled"})
 
 
 def load(text: str, namespace: Namespace) -> None:
@@ -48,15 +50,15 @@ def create(document: Any, namespace: Namespace) -> None:
     _only(document, {"Name", "Queues", "Topics"}, "the namespace")
     for queue in document.get("Queues", []):
         _only(queue, {"Name", "Properties"}, "a queue")
-        namespace.create_queue(queue["Name"], _settings(queue, _QUEUE))
+        namespace.create_queue(queue["Name"], read_settings(queue, QUEUE))
     for entry in document.get("Topics", []):
         _only(entry, {"Name", "Properties", "Subscriptions"}, "a topic")
-        topic = namespace.create_topic(entry["Name"], _settings(entry, _TOPIC))
+        topic = namespace.create_topic(entry["Name"], read_settings(entry, TOPIC))
         for subscription in entry.get("Subscriptions", []):
             _only(subscription, {"Name", "Properties", "Rules"}, "a subscription")
             for rule in subscription.get("Rules", []):
                 _only_true_filter(rule)
-            namespace.create_subscription(topic, subscription["Name"], _settings(subscription, _SUBSCRIPTION))
+            namespace.create_subscription(topic, subscription["Name"], read_settings(subscription, SUBSCRIPTION))
 
 
 def duration_ms(text: str) -> int | None:
@@ -90,11 +92,11 @@ def _lock(text: str) -> int:
     return milliseconds
 
 
-def _status(value: str) -> bool:
-    if value not in {"Active", "Disabled"}:
-        message = f"{value!r} is neither Active nor Disabled"
+def _status(value: str) -> str:
+    if value not in _STATUSES:
+        message = f"{value!r} is none of {', '.join(sorted(_STATUSES))}"
         raise ValueError(message)
-    return value == "Disabled"
+    return value
 
 
 def _refused(value: Any) -> None:
@@ -103,12 +105,13 @@ def _refused(value: Any) -> None:
         raise ValueError(message)
 
 
-_MESSAGES: Mapping[str, tuple[str | None, _Read]] = {
+_MESSAGES: Properties = {
     "DefaultMessageTimeToLive": ("ttl_ms", duration_ms),
-    "Status": ("is_disabled", _status),
+    "Status": ("status", _status),
+    "UserMetadata": ("user_metadata", str),
     "EnableBatchedOperations": (None, _flag),  # how the service writes to its disks
 }
-_STORE: Mapping[str, tuple[str | None, _Read]] = {
+_STORE: Properties = {
     "RequiresDuplicateDetection": ("detects", _flag),
     "DuplicateDetectionHistoryTimeWindow": ("window_ms", duration_ms),
     "MaxSizeInMegabytes": ("max_bytes", lambda value: int(value) * 1024 * 1024),
@@ -117,7 +120,7 @@ _STORE: Mapping[str, tuple[str | None, _Read]] = {
     "EnableExpress": (None, _refused),
     "AutoDeleteOnIdle": (None, lambda value: _refused(duration_ms(value))),
 }
-_RECEIVE: Mapping[str, tuple[str | None, _Read]] = {
+_RECEIVE: Properties = {
     "LockDuration": ("lock_ms", _lock),
     "MaxDeliveryCount": ("max_delivery_count", int),
     "RequiresSession": ("requires_session", _flag),
@@ -125,9 +128,9 @@ _RECEIVE: Mapping[str, tuple[str | None, _Read]] = {
     "ForwardTo": (None, _refused),
     "ForwardDeadLetteredMessagesTo": (None, _refused),
 }
-_QUEUE = {**_MESSAGES, **_STORE, **_RECEIVE}
-_TOPIC = {**_MESSAGES, **_STORE, "SupportOrdering": (None, _flag)}  # always in order here
-_SUBSCRIPTION = {
+QUEUE: Properties = {**_MESSAGES, **_STORE, **_RECEIVE}
+TOPIC: Properties = {**_MESSAGES, **_STORE, "SupportOrdering": ("support_ordering", _flag)}  # always in order here
+SUBSCRIPTION: Properties = {
     **_MESSAGES,
     **_RECEIVE,
     "DeadLetteringOnFilterEvaluationExceptions": (None, _flag),  # there are no filters to fail
@@ -136,7 +139,12 @@ _SUBSCRIPTION = {
 _DEFAULT_WINDOW_MS = 600_000
 
 
-def _settings(entry: Mapping[str, Any], known: Mapping[str, tuple[str | None, _Read]]) -> Settings:
+def read_settings(entry: Mapping[str, Any], known: Properties) -> Settings:
+    """Return the settings of an entity from its entry, `{"Name": …, "Properties": {…}}`.
+
+    Raises:
+        ValueError: a property is unknown, or cannot be had here.
+    """
     values: dict[str, Any] = {}
     for name, value in entry.get("Properties", {}).items():
         if name not in known:

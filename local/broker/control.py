@@ -18,9 +18,10 @@
     {"dead_letter": {"entity": "q", "session": "s", "index": 0, "reason": "…"}}
     {"purge": "q"}
     {"pause": {"on": "send", "entity": "q", "after": 2, "when": "before"}}
-        hold the second send (or settle, receive, manage) from now on before it is applied, or "after" it and before
-        the client is told; it is listed under `paused` in /state, and the requests behind it on its link wait
+        hold the second send (or settle, receive, manage, administer) from now on before it is applied, or "after" it
+        and before the client is told; it is listed under `paused` in /state, and those behind it on its link wait
     {"resume": 1}  {"resume": "all", "drop": true}       let it go on; or cut its connection and forget it
+    {"entity_limit": 3}                                  queues and topics that the namespace may have
     {"clear": true}                                      end every fault but an outage
 """
 
@@ -32,7 +33,7 @@ from typing import Any
 from aiohttp import web
 
 from local.broker.clock import now_ms
-from local.broker.conditions import AmqpError, not_found
+from local.broker.conditions import AmqpError
 from local.broker.config import create
 from local.broker.lanes import State, Stored
 from local.broker.message import APPLICATION_PROPERTIES, body, section_value
@@ -59,6 +60,7 @@ class Control:
             "purge": self._purge,
             "pause": self._pause,
             "resume": self._resume,
+            "entity_limit": self._entity_limit,
             "clear": self._clear,
         }
 
@@ -161,6 +163,9 @@ class Control:
         number = None if given["resume"] == "all" else int(given["resume"])
         self._broker.faults.resume(number, drop=bool(given.get("drop", False)))
 
+    def _entity_limit(self, wanted: dict[str, Any]) -> None:
+        self._broker.namespace.max_entities = int(wanted["entity_limit"])
+
     def _clear(self, _: dict[str, Any]) -> None:
         self._broker.faults.clear()
 
@@ -175,11 +180,9 @@ class Control:
 
     async def _delete(self, request: web.Request) -> web.Response:
         try:
-            removed = self._broker.namespace.remove(request.match_info["path"])
+            removed = self._broker.remove(request.match_info["path"])
         except AmqpError as problem:
             return web.json_response({"error": str(problem)}, status=404)
-        for entity in removed:
-            self._end_links(entity, not_found(entity.path))
         return web.json_response({"removed": [entity.path for entity in removed]})
 
     async def _purge_route(self, request: web.Request) -> web.Response:

@@ -29,7 +29,19 @@ class Settings:
     duplicate_window_ms: int | None = None
     max_bytes: int = 1024 * 1024 * 1024
     max_message_bytes: int = 256 * 1024
-    is_disabled: bool = False
+    status: str = "Active"
+    support_ordering: bool = True
+    user_metadata: str = ""
+
+    @property
+    def can_send(self) -> bool:
+        """Whether messages are taken in."""
+        return self.status not in {"Disabled", "SendDisabled"}
+
+    @property
+    def can_receive(self) -> bool:
+        """Whether messages are given out."""
+        return self.status not in {"Disabled", "ReceiveDisabled"}
 
     @property
     def max_batch_bytes(self) -> int:
@@ -71,13 +83,29 @@ class Duplicates:
         return False
 
 
+def check_change(old: Settings, new: Settings) -> None:
+    """Refuse to change what an entity is created with for good.
+
+    Raises:
+        ValueError: naming it.
+    """
+    fixed = {
+        "RequiresDuplicateDetection": (old.duplicate_window_ms is None, new.duplicate_window_ms is None),
+        "RequiresSession": (old.requires_session, new.requires_session),
+    }
+    for name, (before, after) in fixed.items():
+        if before != after:
+            message = f"the value for {name} cannot be changed"
+            raise ValueError(message)
+
+
 def check_sendable(path: str, settings: Settings, messages: Sequence[Message], used_bytes: int) -> None:
     """Refuse what the entity cannot take; a batch is refused whole.
 
     Raises:
         AmqpError: with the condition the service gives.
     """
-    if settings.is_disabled:
+    if not settings.can_send:
         raise entity_disabled(path)
     size = 0
     for message in messages:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from local.broker.conditions import AmqpError, server_busy
 from local.broker.sas import path_of
 
-KINDS = frozenset({"send", "settle", "receive", "manage"})
+KINDS = frozenset({"send", "settle", "receive", "manage", "administer"})
 
 
 class Origin(Protocol):
@@ -110,7 +110,7 @@ class Faults:
 
     def throttle(self, entity: str, count: int) -> None:
         """Answer the next sends and management requests with server-busy."""
-        self._refuse(frozenset({"send", "manage"}), entity, count, server_busy())
+        self._refuse(frozenset({"send", "manage", "administer"}), entity, count, server_busy())
 
     def refuse(self, entity: str, count: int, problem: AmqpError) -> None:
         """Answer the next sends with an error."""

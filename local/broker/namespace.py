@@ -11,6 +11,8 @@ from local.broker.topics import Topic
 
 DEAD_LETTER_SUFFIX = "$deadletterqueue"
 SUBSCRIPTIONS = "/subscriptions/"
+MAX_ENTITIES = 10_000
+"""Queues and topics: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas."""
 
 type Entity = Queue | Topic
 
@@ -19,6 +21,7 @@ class Namespace:
     """Queues, topics, `<topic>/Subscriptions/<name>`, and `<…>/$DeadLetterQueue` of what is received from."""
 
     def __init__(self) -> None:
+        self.max_entities = MAX_ENTITIES
         self._entities: dict[str, Entity] = {}
 
     def __iter__(self) -> Iterator[Entity]:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from local.broker import codec
 from local.broker.clock import Alarm, now_ms
 from local.broker.conditions import message_lock_lost, not_allowed
-from local.broker.entity import Counts, Duplicates, Settings, check_sendable
+from local.broker.entity import Counts, Duplicates, Settings, check_change, check_sendable
 from local.broker.lanes import Lane, State, Stored
 from local.broker.message import Message, render
 from local.broker.sessions import Session, Sessions
@@ -39,6 +39,7 @@ class Queue:
         self.path = path
         self.settings = settings
         self.dead_letters = dead_letters
+        self.created_ms = self.updated_ms = now_ms()
         self.counts = Counts()
         self.messages: dict[int, Stored] = {}
         self.locks: OrderedDict[bytes, Stored] = OrderedDict()
@@ -66,6 +67,20 @@ class Queue:
     def close(self) -> None:
         """Wait for no more locks and messages to expire."""
         self.alarm.stop()
+
+    def change(self, settings: Settings) -> None:
+        """Give the queue other settings.
+
+        Raises:
+            ValueError: one of them cannot be changed.
+        """
+        check_change(self.settings, settings)
+        if self.sessions is not None and settings.lock_ms != self.settings.lock_ms:
+            message = "the lock duration of a queue with sessions cannot be changed in the local broker"
+            raise ValueError(message)
+        self.settings, self.updated_ms = settings, now_ms()
+        if self._duplicates is not None and settings.duplicate_window_ms is not None:
+            self._duplicates.window_ms = settings.duplicate_window_ms
 
     def send(self, messages: Sequence[Message]) -> None:
         """Enqueue messages, all or none; duplicates are accepted and dropped.

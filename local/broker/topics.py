@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from local.broker.clock import now_ms
-from local.broker.entity import Counts, Duplicates, Settings, check_sendable
+from local.broker.entity import Counts, Duplicates, Settings, check_change, check_sendable
 from local.broker.message import Message
 from local.broker.queues import Queue
 
@@ -14,6 +14,7 @@ class Topic:
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = path
         self.settings = settings
+        self.created_ms = self.updated_ms = now_ms()
         self.counts = Counts()
         self.subscriptions: dict[str, Queue] = {}
         window = settings.duplicate_window_ms
@@ -27,6 +28,17 @@ class Topic:
 
     def close(self) -> None:
         """Nothing of a topic waits for a time."""
+
+    def change(self, settings: Settings) -> None:
+        """Give the topic other settings.
+
+        Raises:
+            ValueError: one of them cannot be changed.
+        """
+        check_change(self.settings, settings)
+        self.settings, self.updated_ms = settings, now_ms()
+        if self._duplicates is not None and settings.duplicate_window_ms is not None:
+            self._duplicates.window_ms = settings.duplicate_window_ms
 
     def send(self, messages: Sequence[Message]) -> None:
         """Copy messages to every subscription, all or none; duplicates are accepted and dropped.

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ class BrokerProcess:
 
     connection: str
     control: str
+    settings: Mapping[str, str]
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
@@ -82,7 +83,7 @@ def broker() -> Iterator[BrokerProcess]:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         try:
-            yield BrokerProcess(ready["settings"]["ServiceBus"], ready["control"])
+            yield BrokerProcess(ready["settings"]["ServiceBus"], ready["control"], ready["settings"])
         finally:
             process.terminate()
             assert process.wait(10) == 0
