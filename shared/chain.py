@@ -94,6 +94,34 @@ def caught_up(state: StreamState, marks: Mapping[str, Mark]) -> StreamState:
     return replace(_new_chain(state, newest, start), replay=max(state.replay, *(m.replay for m in marks.values())))
 
 
+def imported(
+    state: StreamState,
+    marks: Mapping[str, Mark],
+    destinations: tuple[str, ...],
+    *,
+    instead: StreamState | None = None,
+    now: datetime,
+) -> tuple[StreamState, dict[str, Mark]]:
+    """Return state and marks of a stream that goes on from a copy of them, taken at another time or place.
+
+    The marks get a chain newer than any that ever was, so that packs which are still under way from before move none of
+    them; the state begins the next one, no higher than where a destination goes on. `instead` is what it replaces:
+    neither its chain nor its replay is used again.
+    """
+    known = {*state.destinations, *marks}
+    awaited = tuple(name for name in destinations if name in known) or tuple(sorted(known)) or destinations
+    start = min(state.position, restart(state, marks, awaited))
+    before: list[StreamState | Mark] = [state, *marks.values(), *([instead] if instead else [])]
+    between = max(int(now.timestamp() * 1000), *(each.chain + 1 for each in before))
+    replay = max(each.replay for each in before)
+    carried = {
+        name: Mark(between, mark.position, replay if mark.replay >= state.replay else mark.replay)
+        for name, mark in marks.items()
+    }
+    begun = {name: Mark(between, start, replay) for name in (*awaited, *destinations)}
+    return replace(_new_chain(state, between, start), replay=replay), begun | carried
+
+
 def repaired(state: StreamState, seen: PackHeader, start: Position, *, now: datetime) -> StreamState:
     """Return the state that sends again from `start`, because the pack before `seen` went missing."""
     progress = start > state.chain_start

@@ -110,3 +110,35 @@ def test_the_mark_of_a_removed_destination_counts_only_while_no_other_has_one():
     assert chain.rewound(replace(STATE, destinations=("A",)), Position("9"), marks).position == "4"
     assert chain.rewound(replace(STATE, destinations=("new",)), Position("9"), marks).position == "1"
     assert chain.caught_up(replace(STATE, destinations=("A",)), marks).position == "4"
+
+
+def test_an_imported_state_is_newer_than_all_that_ever_was_and_its_marks_are_newer_than_every_pack():
+    marks = {"A": mark(50, "4"), "B": mark(9, "3")}
+    fresh, carried = chain.imported(STATE, marks, ("A", "B"), now=NOW)
+    between = int(NOW.timestamp() * 1000)
+    assert (fresh.chain, fresh.position, fresh.chain_start) == (between + 1, "3", "3")
+    assert carried == {"A": mark(between, "4"), "B": mark(between, "3")}
+
+    later = replace(STATE, chain=between + 7, replay=3)
+    fresh, carried = chain.imported(STATE, marks, ("A", "B"), instead=later, now=NOW)
+    assert (fresh.chain, fresh.replay) == (between + 9, 3)
+    assert carried == {"A": mark(between + 8, "4", 3), "B": mark(between + 8, "3", 3)}
+
+
+def test_an_imported_state_begins_where_the_chain_did_while_a_destination_has_nothing_of_it():
+    fresh, carried = chain.imported(STATE, {"A": mark(position="4")}, ("A", "B"), now=NOW)
+    assert (fresh.position, carried["B"].position) == ("2", "2")
+
+    behind = {"A": mark(position="4", replay=0), "B": mark(position="3", replay=1)}
+    fresh, carried = chain.imported(replace(STATE, replay=1), behind, ("A", "B"), now=NOW)
+    assert (fresh.position, fresh.replay) == ("2", 1)
+    assert {name: known.replay for name, known in carried.items()} == {"A": 0, "B": 1}
+
+
+def test_an_imported_stream_waits_for_the_destinations_that_are_configured_and_lets_a_new_one_join():
+    marks = {"A": mark(position="4"), "B": mark(position="3")}
+    assert chain.imported(STATE, marks, ("A",), now=NOW)[0].position == "4"
+    fresh, carried = chain.imported(STATE, marks, ("C",), now=NOW)
+    assert (fresh.position, carried["C"].position) == ("3", "3")
+    fresh, carried = chain.imported(replace(STATE, destinations=()), {}, ("C",), now=NOW)
+    assert (fresh.position, carried["C"].position) == ("2", "2")
