@@ -99,7 +99,7 @@ def subscription_with(**entries: Any) -> dict[str, Any]:
         (queue_with(LockDuration="PT6M"), "LockDuration: a lock lasts up to PT5M"),
         (queue_with(LockDuration="a minute"), "'a minute' is not an ISO 8601 duration"),
         (queue_with(RequiresSession="yes"), "RequiresSession: 'yes' is neither true nor false"),
-        (queue_with(Status="Sleepy"), "'Sleepy' is neither Active nor Disabled"),
+        (queue_with(Status="Sleepy"), "'Sleepy' is none of Active"),
         ({"Queues": [], "Relays": []}, "entries the local broker does not know: Relays"),
         ({"UserConfig": {"NamespaceConfig": []}}, "does not know: NamespaceConfig"),
         ({"Topics": [{"Name": "t", "Properties": {"RequiresSession": True}}]}, "'RequiresSession' is not known"),
