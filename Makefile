@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup demo run test check bench fmt clean
+.PHONY: setup demo run test check bench package fmt clean
 
 setup: $(VENV)/.ready local/node_modules/.ready ## Python and Node packages, and the ODBC driver manager
 
@@ -26,6 +26,9 @@ check: setup ## format, lint, types, import rules, unit tests
 
 bench: setup ## figures, beside the ceilings of the driver and the broker
 	$(BIN)/python -m benchmarks.main
+
+package: ## dist/sluice.zip: what is deployed; needs Python 3.13 with pip alone
+	./tools/find_python.sh -m tools.package
 
 fmt: setup
 	$(BIN)/ruff format .
