@@ -59,7 +59,7 @@ class _Part:
     name: str
     source: SourceInUse
     busy: bool = False
-    loaded: frozenset[Stream] = frozenset()
+    loaded: Sequence[FoundStream] = ()
     marks_read_at: float = float("-inf")
     marks_moved_at: float = float("-inf")
 
@@ -141,7 +141,7 @@ class Capture:
             found = {stream: each for part in self._parts for stream, each in _found(part).items()}
             self._held = await self._shard.load(found, self._held)
             for part in self._parts:
-                part.loaded, part.marks_read_at = frozenset(_found(part)), float("-inf")
+                part.loaded, part.marks_read_at = part.source.found, float("-inf")
             self._version = None if self._lease_lost else version
 
     async def _advance_all(self) -> None:
@@ -162,8 +162,8 @@ class Capture:
     async def _work(self, part: _Part, ends: float) -> TransientError | None:
         """Go on with one source until all are quiet or the time is over; return why its states cannot be reached."""
         try:
-            await self._look_at(part)
             while True:
+                await self._look_at(part)
                 busy = await self._turn(part, ends)
                 self._note(part, busy=busy and self._clock.monotonic() < ends)
                 if self._lease_lost or self._all_quiet.is_set():
@@ -222,11 +222,12 @@ class Capture:
             source.look_at = now + LOOK_AGAIN_S if source.problems else float("inf")
             for problem in source.problems:
                 log.error("stream not captured", extra={"source": part.name, "reason": str(problem)})
-        found = _found(part)
-        if found.keys() != part.loaded:
-            fresh = await self._shard.load(found, self._held)
-            others = {stream: held for stream, held in self._held.items() if held.source != part.name}
-            self._held, part.loaded = others | fresh, frozenset(found)
+        if source.found is not part.loaded:
+            found, known = _found(part), {entry.stream for entry in part.loaded}
+            new = {stream: entry for stream, entry in found.items() if stream not in known}
+            fresh = await self._shard.load(new, self._held) if new else {}
+            kept = {stream: held for stream, held in self._held.items() if held.source != part.name or stream in found}
+            self._held, part.loaded = kept | fresh, source.found
 
     async def _again(self, stale: Held) -> Held:
         try:
@@ -237,7 +238,7 @@ class Capture:
         return fresh
 
     async def _round(self, part: _Part, ends: float) -> bool:
-        """Look once at every due stream of one source; True when something was sent."""
+        """Look once at every due stream of one source; True when something was sent, or there is more to look at."""
         source, due = part.source, [held for held in self._of(part) if self._is_due(held)]
         if not due or self._clock.monotonic() < source.left_alone_until:
             return False
@@ -245,6 +246,8 @@ class Capture:
         try:
             async with asyncio.timeout(source.deadline_s):
                 changed = await source.source.probe({held.state.stream: held.state.position for held in due})
+                if not changed <= {entry.stream for entry in source.found}:
+                    source.look_at = self._clock.monotonic()  # a stream that discovery does not know yet
                 worth = [h for h in due if h.state.stream in changed or self._forward.is_long_quiet(h)]
                 async with asyncio.TaskGroup() as streams:
                     moved = {
@@ -259,7 +262,7 @@ class Capture:
         for held in due:
             if held.state.stream not in active and not held.stale and not self._is_left_alone(held):
                 self._quiet(held)
-        return bool(active)
+        return bool(active) or self._clock.monotonic() >= source.look_at
 
     def _is_due(self, held: Held) -> bool:
         """Whether to look at the stream now: not paused, parked, left alone or too far ahead, and its turn has come."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared import naming
 from shared.errors import ConfigError, LeaseError, RejectedError, StaleError, TransientError
-from shared.events import ClaimCheck, Mark, Record, Saved, Stream, StreamState
+from shared.events import ClaimCheck, Journal, Mark, Record, Saved, Stream, StreamState
 from shared.ports import Clock
 
 
@@ -53,9 +53,10 @@ class MemoryAccount:
     states: dict[Stream, Saved[StreamState]] = field(default_factory=dict)
     marks: dict[tuple[Stream, str], Saved[Mark]] = field(default_factory=dict)
     claims: dict[str, bytes] = field(default_factory=dict)
+    journals: dict[str, Saved[Journal]] = field(default_factory=dict)
     leases: dict[str, _Held] = field(default_factory=dict)
     control: str = ""
-    _writes: dict[Stream | tuple[Stream, str], _Write] = field(default_factory=dict)
+    _writes: dict[str | tuple[Stream, str], _Write] = field(default_factory=dict)
     _versions: int = 0
 
     async def begin(self, call: str) -> None:
@@ -77,7 +78,7 @@ class MemoryAccount:
         self._versions += 1
         return f'W/"{self._versions}"'
 
-    def put[K: (Stream, tuple[Stream, str]), V](
+    def put[K: (Stream, str, tuple[Stream, str]), V](
         self, kept: dict[K, Saved[V]], key: K, wanted: Saved[V], writer: object
     ) -> Saved[V] | StaleError:
         """Write a value if its stored version is still the given one, or already is this very write."""
@@ -177,6 +178,49 @@ class MemoryMarkStore:
             raise StaleError(_newer(stream).message, hint="read it again")
         outcome = self._account.put(self._account.marks, (stream, destination), mark, self)
         await self._account.end("write")
+        if isinstance(outcome, StaleError):
+            raise outcome
+        return outcome
+
+
+class MemoryJournalStore:
+    """One writer's view of an account's journals; a second one is a second process. It stores nothing aside."""
+
+    def __init__(self, account: MemoryAccount) -> None:
+        self._account = account
+
+    async def load(self, source: str) -> Sequence[Saved[Journal]]:
+        """Return the journals of a source that this release can read."""
+        self._account.calls["load journals"] += 1
+        await self._account.begin("load journals")
+        every = [saved for saved in self._account.journals.values() if saved.value.stream not in self._account.newer]
+        return [saved for saved in every if naming.parts(saved.value.stream)[0] == source]
+
+    async def find(self, stream: Stream) -> Saved[Journal] | None:
+        """Return one journal, None when there is none.
+
+        Raises:
+            ConfigError: it was written by a newer release.
+        """
+        self._account.calls["find journal"] += 1
+        await self._account.begin("find journal")
+        if stream in self._account.newer:
+            raise _newer(stream)
+        return self._account.journals.get(f"journal of {stream}")
+
+    async def save(self, journal: Saved[Journal]) -> Saved[Journal]:
+        """Write the journal if it still has its etag.
+
+        Raises:
+            StaleError: it has another.
+        """
+        self._account.calls["save journal"] += 1
+        await self._account.begin("save journal")
+        if journal.value.stream in self._account.newer:
+            raise StaleError(_newer(journal.value.stream).message, hint="read it again")
+        key = f"journal of {journal.value.stream}"
+        outcome = self._account.put(self._account.journals, key, journal, self)
+        await self._account.end("save journal")
         if isinstance(outcome, StaleError):
             raise outcome
         return outcome

@@ -22,6 +22,7 @@ from shared.formats.dstream import DStreamFormat
 from shared.forward import Forward
 from shared.held import Shard
 from shared.packing import Packing
+from shared.ports import Source
 from shared.settings.model import CaptureSettings, DeliverSettings
 from shared.sinks.memory import MemorySink
 from shared.sources.scripted import ScriptedSource, insert, origin
@@ -39,7 +40,6 @@ CALM = 300
 LIMIT = 6_000
 QUEUE, REJECTED = "ingest-queue", "rejected"
 STREAM = naming.stream("sql1", "TestDB", "dbo", "Persons")
-TOPIC = naming.topic(STREAM)
 FAULTS: Sequence[tuple[str, ...]] = (
     (),
     ("loss",),
@@ -106,7 +106,9 @@ class GatedSink:
 
 
 class Schedule:
-    """One world and the random schedule that it is driven through."""
+    """One world and the random schedule that it is driven through; its source holds one stream."""
+
+    stream = STREAM
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
@@ -115,6 +117,7 @@ class Schedule:
         self.clock = ManualClock(jumps=False)
         self.account = MemoryAccount(step=_gate)
         self.source = ScriptedSource(STREAM, poll_interval_s=0.2, retention_s=rng.choice((259_200.0, 100.0)))
+        self.topic = naming.topic(self.stream)
         self.bus = MemorySink()
         self.topics = {name: MemorySink() for name in ("A", "B")[: rng.randint(1, 2)]}
         self.deliver = self._deliver()
@@ -125,6 +128,40 @@ class Schedule:
         self.rewinds: list[tuple[int, Position]] = []
         self.down: set[str] = set()
         self.seen: StreamState | None = None
+
+    # ------------------------------------------------------------------ the source
+
+    def open_source(self) -> Source:
+        """Return the source as one process opens it."""
+        return self.source
+
+    def change(self, count: int) -> None:
+        """Commit one transaction of so many changes."""
+        self.source.commit(STREAM, *(insert({"ID": self.committed + k + 1}) for k in range(count)))
+        self.committed += count
+
+    def pass_by(self) -> None:
+        """Let the source's history move on without a change of the stream."""
+        self.source.commit(STREAM)
+
+    def places(self) -> Sequence[Position]:
+        """Return where a rewind may begin."""
+        return [Position(""), *(event.position for event in self.source.events(STREAM))]
+
+    def end(self) -> Position | None:
+        """Return the position of the last change, None while the source cannot know it yet."""
+        return self.source.events(STREAM)[-1].position
+
+    def check(self, name: str, arrived: Sequence[Message]) -> None:
+        """See that what arrived at a destination is all that was committed, in order."""
+        events = [event.position for event in self.source.events(STREAM)]
+        first = list(dict.fromkeys(map(_position, arrived)))
+        assert first == events, f"{name}: {first} instead of {events}"
+        if self.rewinds:
+            replay, start = self.rewinds[-1]
+            again = {_position(message) for message in arrived if message.id.endswith(f".r{replay}")}
+            missing = {position for position in events if position > start} - again
+            assert not missing, f"{name} did not get {sorted(missing)} again"
 
     # ------------------------------------------------------------------ the actors
 
@@ -151,7 +188,7 @@ class Schedule:
             probe_after_s=SETTINGS.probe_after_s,
         )
         return Capture(
-            sources={"sql1": SourceInUse(self.source, 1e9, 5)},
+            sources={naming.parts(self.stream)[0]: SourceInUse(self.open_source(), 1e9, 5)},
             shard=shard,
             forward=forward,
             checkpoint=checkpoint,
@@ -235,14 +272,9 @@ class Schedule:
             await self._strike()
         move = rng.random()
         if self.committed < self.size and (move < 0.1 or calm):
-            rows = [
-                insert({"ID": self.committed + k + 1})
-                for k in range(min(rng.randint(1, 3), self.size - self.committed))
-            ]
-            self.source.commit(STREAM, *rows)
-            self.committed += len(rows)
+            self.change(min(rng.randint(1, 3), self.size - self.committed))
         elif move < 0.14:
-            self.source.commit(STREAM)  # another table's transaction: the bound moves on
+            self.pass_by()
         elif move < 0.30:
             await self.clock.advance(rng.choice((0.05, 0.3, 1.0)))
         elif move < 0.62:
@@ -278,10 +310,10 @@ class Schedule:
             name = rng.choice(list(self.topics))
             if name in self.down:
                 self.down.discard(name)
-                self.topics[name].mend(TOPIC)
+                self.topics[name].mend(self.topic)
             else:
                 self.down.add(name)
-                self.topics[name].away(TOPIC)
+                self.topics[name].away(self.topic)
         elif "purge" in self.faults and 0.02 < chance < 0.025:
             self.lost += len(queue)
             queue.clear()
@@ -307,19 +339,18 @@ class Schedule:
     def _mend(self) -> None:
         self.account.lost_answers = 0
         for name in self.down:
-            self.topics[name].mend(TOPIC)
+            self.topics[name].mend(self.topic)
         self.down.clear()
 
     def _rewind(self) -> None:
-        saved = self.account.states.get(STREAM)
+        saved = self.account.states.get(self.stream)
         if saved is None:
             return
         marks = {to: mark.value for (_, to), mark in self.account.marks.items()}
         if set(marks) != set(self.topics):
             return
-        known = [Position(""), *(event.position for event in self.source.events(STREAM))]
-        fresh = chain.rewound(saved.value, self.rng.choice(known), marks)
-        self.account.put(self.account.states, STREAM, Saved(fresh, saved.etag), self)
+        fresh = chain.rewound(saved.value, self.rng.choice(self.places()), marks)
+        self.account.put(self.account.states, self.stream, Saved(fresh, saved.etag), self)
         self.account.control = self.account.next_version()
         self.rewinds.append((fresh.replay, fresh.position))
 
@@ -333,7 +364,7 @@ class Schedule:
         for actor in self.captures:
             if actor.task is not None and actor.task.done():
                 actor.task.result()  # a capture only ends by a fault of its own
-        saved = self.account.states.get(STREAM)
+        saved = self.account.states.get(self.stream)
         state = saved.value if saved else None
         if state and self.seen and state.chain > self.seen.chain and state.replay == self.seen.replay:
             if state.not_before is None:
@@ -342,37 +373,31 @@ class Schedule:
                 self.parks += 1
         self.seen = state
         if saved and saved.value.status == "halted":  # three losses in a row: the operator lets it go on
-            self.account.put(self.account.states, STREAM, Saved(chain.resumed(saved.value), saved.etag), self)
+            self.account.put(self.account.states, self.stream, Saved(chain.resumed(saved.value), saved.etag), self)
             self.account.control = self.account.next_version()
 
     # ------------------------------------------------------------------ what must hold
 
     def _settled(self) -> bool:
-        saved = self.account.states.get(STREAM)
+        saved = self.account.states.get(self.stream)
         if saved is None or self.committed < self.size or self.bus.kept[QUEUE] or self.deliveries:
             return False
         marks = {to: mark.value for (_, to), mark in self.account.marks.items()}
-        last = self.source.events(STREAM)[-1].position
+        last = self.end()
+        if last is None:
+            return False
         there = all(name in marks and marks[name].position >= last for name in self.topics)
         return there and not chain.behind(saved.value, marks, tuple(self.topics)) and saved.value.position >= last
 
     def _verdict(self) -> None:
-        events = [event.position for event in self.source.events(STREAM)]
         for name, sink in self.topics.items():
-            arrived = [(message.id, _position(message)) for message in sink.kept[TOPIC]]
-            first = list(dict.fromkeys(position for _, position in arrived))
-            assert first == events, f"{name}: {first} instead of {events}"
-            if self.rewinds:
-                replay, start = self.rewinds[-1]
-                again = {position for key, position in arrived if key.endswith(f".r{replay}")}
-                missing = {position for position in events if position > start} - again
-                assert not missing, f"{name} did not get {sorted(missing)} again"
+            self.check(name, sink.kept[self.topic])
         assert not self.bus.kept[REJECTED]
         if not self.rewinds:
             assert self.repairs <= self.lost, f"{self.repairs} repairs for {self.lost} lost packs"
 
     def _picture(self) -> str:
-        counts = defaultdict(int, {name: len(sink.kept[TOPIC]) for name, sink in self.topics.items()})
+        counts = defaultdict(int, {name: len(sink.kept[self.topic]) for name, sink in self.topics.items()})
         queued = len(self.bus.kept[QUEUE])
         return f"{self.faults} {dict(counts)} queue {queued} state {self.seen} marks {self.account.marks}"
 

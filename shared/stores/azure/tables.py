@@ -22,6 +22,7 @@ from shared.errors import ConfigError, StaleError, TransientError
 from shared.events import Mark, Record, Saved, Stream, StreamState
 from shared.stores.azure import forms
 from shared.stores.azure.account import AzureAccount, code
+from shared.stores.azure.entities import get, put
 from shared.stores.azure.forms import Entity
 
 MAX_TRANSACTION = 100
@@ -90,27 +91,15 @@ class AzureStateStore:
 
     async def _save_group(self, states: Sequence[Saved[StreamState]]) -> Sequence[Saved[StreamState] | StaleError]:
         entities = [(forms.state_entity(state, self._writer), state.etag) for state in states]
-        etags = await self._transact(entities) if len(states) > 1 else None
+        etags: Sequence[str | None] | None = None
+        if len(states) > 1:
+            etags = await transact(self._account, self._table, entities)
         if etags is None:
-            etags = await _all(_put(self._account, self._table, *entity) for entity in entities)
+            etags = await _all(put(self._account, self._table, *entity) for entity in entities)
         return [
             Saved(state.value, etag) if etag else StaleError(f"{state.value.stream} was changed by somebody else")
             for state, etag in zip(states, etags, strict=True)
         ]
-
-    async def _transact(self, entities: Sequence[tuple[Entity, str | None]]) -> Sequence[str | None] | None:
-        """Write all or nothing; return the new etags, None when the transaction is refused."""
-
-        async def submit(table: TableClient) -> list[str | None] | None:
-            try:
-                answers = await table.submit_transaction([_operation(*entity) for entity in entities])
-            except HttpResponseError as why:
-                if why.status_code in (400, 404, 409, 412, 413) and code(why) != "TableNotFound":
-                    return None
-                raise
-            return [str(answer["etag"]) for answer in answers]
-
-        return await self._account.on_table(self._table, submit)
 
     async def _query(self, query: str, parameters: dict[str, str]) -> list[TableEntity]:
         async def read(table: TableClient) -> list[TableEntity]:
@@ -134,7 +123,7 @@ class AzureMarkStore:
             TransientError: storage is away, or this release cannot read the mark: it waits for one that can.
         """
         key = forms.mark_key(stream, destination)
-        entity = await self._account.on_table(self._table, lambda table: _get(table, *key))
+        entity = await self._account.on_table(self._table, lambda table: get(table, *key))
         if entity is None:
             return None
         try:
@@ -149,7 +138,7 @@ class AzureMarkStore:
             StaleError: somebody else wrote it.
         """
         entity = forms.mark_entity(stream, destination, mark, self._writer)
-        etag = await _put(self._account, self._table, entity, mark.etag)
+        etag = await put(self._account, self._table, entity, mark.etag)
         if etag is None:
             reason = f"the mark of {stream} at {destination} was changed by somebody else"
             raise StaleError(reason, hint="read it again")
@@ -165,7 +154,7 @@ class AzureControl:
 
     async def version(self) -> str:
         """Return the etag of the entity, "" when it was never touched."""
-        entity = await self._account.on_table(self._table, lambda table: _get(table, *CONTROL.values()))
+        entity = await self._account.on_table(self._table, lambda table: get(table, *CONTROL.values()))
         return str(entity.metadata["etag"]) if entity else ""
 
     async def touch(self) -> None:
@@ -186,45 +175,31 @@ def _record(stream: Stream, entities: Iterable[TableEntity]) -> Record:
     return Record(stream, state, marks)
 
 
+async def transact(
+    account: AzureAccount, name: str, entities: Sequence[tuple[Entity, str | None]]
+) -> Sequence[str] | None:
+    """Write entities of one partition, each if it still has its etag (None: if there is none): all of them or nothing.
+
+    Return the new etags; None when the transaction is refused.
+    """
+
+    async def submit(table: TableClient) -> list[str] | None:
+        try:
+            answers = await table.submit_transaction([_operation(*entity) for entity in entities])
+        except HttpResponseError as why:
+            if why.status_code in (400, 404, 409, 412, 413) and code(why) != "TableNotFound":
+                return None
+            raise
+        return [str(answer["etag"]) for answer in answers]
+
+    return await account.on_table(name, submit)
+
+
 def _operation(entity: Entity, etag: str | None) -> Any:
     if etag is None:
         return TransactionOperation.CREATE, entity
     condition = {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
     return TransactionOperation.UPDATE, entity, condition
-
-
-async def _put(account: AzureAccount, name: str, entity: Entity, etag: str | None) -> str | None:
-    """Write an entity if it still has `etag` (None: if there is none); return its new etag, None when refused.
-
-    A refused write whose entity turns out to carry our own nonce had succeeded before: its answer was lost.
-    """
-
-    async def put(table: TableClient) -> str | None:
-        try:
-            if etag is None:
-                answer = await table.create_entity(entity)
-            else:
-                answer = await table.update_entity(
-                    entity, UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
-                )
-        except HttpResponseError as why:
-            if why.status_code not in (404, 409, 412) or code(why) == "TableNotFound":
-                raise
-        else:
-            return str(answer["etag"])
-        found = await _get(table, entity["PartitionKey"], entity["RowKey"])
-        return found.metadata["etag"] if found and found.get("writer") == entity["writer"] else None
-
-    return await account.on_table(name, put)
-
-
-async def _get(table: TableClient, partition: str, row: str) -> TableEntity | None:
-    try:
-        return await table.get_entity(partition, row)
-    except HttpResponseError as why:
-        if why.status_code == 404 and code(why) != "TableNotFound":
-            return None
-        raise
 
 
 async def _all[T](awaitables: Iterable[Awaitable[T]]) -> list[T]:

@@ -1,0 +1,176 @@
+"""What was observed, written down before it is told: it makes a source that keeps no history readable like any other.
+
+An observer sees the present only. Here the changes since it last looked are saved in the stream's journal, with what to
+compare with next time, before anything of them is sent; so they can be read again after a crash or a repair. They
+leave the journal only below the place where a repair would begin.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from shared import chain, memo
+from shared.errors import ConfigError, PositionLostError, StaleError
+from shared.events import Batch, ChangeEvent, FoundStream, Journal, Memo, Observation, Position, Saved, Stream
+from shared.ports import JournalStore, Observer, StateStore
+
+log = logging.getLogger("sluice.journal")
+
+ITEMS_AT_HAND = 20_000
+"""Items of the streams that changed last are kept decoded, so many in all; the others are compressed."""
+
+
+class JournaledSource:
+    """The source that an observer and its journals make together; one per source and process.
+
+    `start` "latest" lets a stream whose state went missing begin where its journal ends.
+    """
+
+    def __init__(
+        self, name: str, observer: Observer, *, journals: JournalStore, states: StateStore, start: str = "earliest"
+    ) -> None:
+        self._name = name
+        self._observer = observer
+        self._journals = journals
+        self._states = states
+        self._start = start
+        self._is_loaded = False
+        self._kept: dict[Stream, Saved[Journal]] = {}
+        self._at_hand: OrderedDict[Stream, Mapping[str, Any]] = OrderedDict()
+        self._unfinished: set[Stream] = set()
+
+    async def discover(self) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
+        """Return what the observer finds, given the streams that have a journal."""
+        kept = await self._load()
+        found, problems = await self._observer.discover(kept.keys())
+        if self._start == "latest":
+            found = [replace(each, first=_last(kept.get(each.stream))) for each in found]
+        return found, problems
+
+    async def probe(self, after: Mapping[Stream, Position]) -> frozenset[Stream]:
+        """Return the streams that may have changed, or whose journal holds something after the position.
+
+        A stream that nobody asked for may be among them: discovery has not found it yet.
+        """
+        if not after:
+            return frozenset()
+        kept = await self._load()
+        changed = await self._observer.probe(after.keys())
+        waiting = {stream for stream, position in after.items() if _last(kept.get(stream)) > position}
+        return changed | waiting | (self._unfinished & after.keys())
+
+    async def read(self, stream: Stream, after: Position, limit: int) -> Batch:
+        """Return what the journal holds after `after`; when that is nothing, look, and write down what changed."""
+        kept = await self._load()
+        self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
+        while True:
+            saved = kept.get(stream)
+            journal = saved.value if saved is not None else Journal(stream)
+            if after < journal.base and after:
+                raise _lost(stream, after, journal)
+            events = () if after < journal.base else _after(journal, after)
+            if not events:
+                try:
+                    events = await self._look(saved, journal, after)
+                except StaleError:
+                    await self._find(stream)
+                    continue
+            self._unfinished.discard(stream)
+            taken = events[: max(limit, 1)]
+            return Batch(taken, taken[-1].position if taken else after, more=len(taken) < len(events))
+
+    async def _look(self, saved: Saved[Journal] | None, journal: Journal, after: Position) -> Sequence[ChangeEvent]:
+        """Observe the stream; once its changes are in the journal, return all that it then holds after `after`.
+
+        From before what the journal holds, there is nothing but the present to begin with: a snapshot.
+        """
+        again = after < journal.base
+        before = None if saved is None or again else self._memo(journal)
+        seen = await self._observer.observe(journal.stream, before, max(after, journal.last))
+        if before is not None and not seen.events:
+            return ()
+        fresh = await self._written(journal, before, seen, again=again)
+        stored = await self._journals.save(Saved(fresh, saved.etag if saved is not None else None))
+        self._kept[journal.stream] = stored
+        self._keep_at_hand(journal.stream, seen.memo.items)
+        return _after(stored.value, after)
+
+    async def _written(self, journal: Journal, before: Memo | None, seen: Observation, *, again: bool) -> Journal:
+        """Return the journal with what was seen in it, less what every destination has."""
+        held = memo.events_of(journal.outbox)
+        base = Position("") if again else journal.base
+        if held and not again:
+            limit = min(await self._needed_after(journal.stream, base), journal.last)
+            held, base = [event for event in held if event.position > limit], max(base, limit)
+        items, known = seen.memo.items, before.items if before is not None else {}
+        changed = [key for key in items.keys() | known.keys() if items.get(key) != known.get(key)]
+        fresh = replace(
+            journal,
+            base=base,
+            last=seen.events[-1].position if seen.events else journal.last,
+            head=msgspec.json.encode(seen.memo.head).decode(),
+            outbox=memo.outbox([*held, *seen.events]),
+            memo=memo.parts_of(items, journal.memo if before is not None else (), changed),
+        )
+        gone = _blobs(journal) - _blobs(fresh)
+        return replace(fresh, dropped=(*journal.dropped, *sorted(gone)))
+
+    async def _needed_after(self, stream: Stream, base: Position) -> Position:
+        """Return the position after which a repair would read again; `base` when that is not known."""
+        record = await self._states.find(stream)
+        if record.state is None or not record.state.value.destinations:
+            return base
+        marks = {name: saved.value for name, saved in record.marks.items()}
+        state = record.state.value
+        return min(state.position, chain.restart(state, marks, state.destinations))
+
+    def _memo(self, journal: Journal) -> Memo:
+        items = self._at_hand.get(journal.stream)
+        return Memo(msgspec.json.decode(journal.head), memo.items_of(journal.memo) if items is None else items)
+
+    def _keep_at_hand(self, stream: Stream, items: Mapping[str, Any]) -> None:
+        self._at_hand[stream] = items
+        self._at_hand.move_to_end(stream)
+        while len(self._at_hand) > 1 and sum(map(len, self._at_hand.values())) > ITEMS_AT_HAND:
+            self._at_hand.popitem(last=False)
+
+    async def _load(self) -> dict[Stream, Saved[Journal]]:
+        """Return the journals by stream, read at the first call."""
+        if not self._is_loaded:
+            for saved in await self._journals.load(self._name):
+                self._kept.setdefault(saved.value.stream, saved)
+            self._is_loaded = True
+        return self._kept
+
+    async def _find(self, stream: Stream) -> None:
+        """Read a journal that somebody else wrote meanwhile."""
+        self._at_hand.pop(stream, None)
+        found = await self._journals.find(stream)
+        if found is not None:
+            self._kept[stream] = found
+        else:
+            self._kept.pop(stream, None)
+
+
+def _after(journal: Journal, after: Position) -> Sequence[ChangeEvent]:
+    if journal.last <= after:
+        return ()
+    return [event for event in memo.events_of(journal.outbox) if event.position > after]
+
+
+def _last(saved: Saved[Journal] | None) -> Position:
+    return saved.value.last if saved is not None else Position("")
+
+
+def _blobs(journal: Journal) -> set[str]:
+    return {part.blob for part in (journal.outbox, *journal.memo) if part.blob}
+
+
+def _lost(stream: Stream, after: Position, journal: Journal) -> PositionLostError:
+    reason = f"what was observed up to {journal.base} was delivered and is kept no longer; the position is {after}"
+    hint = f"take a snapshot of what is there now and go on from it: sluice resume {stream} --from earliest"
+    return PositionLostError(stream, reason, hint=hint)

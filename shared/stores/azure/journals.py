@@ -1,0 +1,150 @@
+"""Journals: one entity each, in partitions beside those of the states; what is too large for it in blobs of its own.
+
+A blob is named once and never written again, so that whoever still holds an older version of the journal reads what
+that version said, or nothing.
+"""
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import batched
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import TableEntity
+from azure.data.tables.aio import TableClient
+from azure.storage.blob.aio import ContainerClient
+
+from shared import naming
+from shared.errors import ConfigError, StaleError, TransientError
+from shared.events import Journal, Part, Saved, Stream
+from shared.stores.azure import forms
+from shared.stores.azure.account import AzureAccount, code
+from shared.stores.azure.entities import get, put
+
+INLINE_BYTES = 48 * 1024
+"""Up to so many bytes all parts together stay in the entity; a property holds 64 KiB."""
+AT_ONCE = 16
+
+log = logging.getLogger("sluice.stores")
+
+
+class AzureJournalStore:
+    """Keeps journals in the table of the states, and their large parts in a container; knows its own writes again."""
+
+    def __init__(self, account: AzureAccount, table: str, container: str) -> None:
+        self._account = account
+        self._table = table
+        self._container = container
+        self._writer = uuid.uuid4().hex
+
+    async def load(self, source: str) -> Sequence[Saved[Journal]]:
+        """Return the journals of a source; one that this release cannot read is left out, and logged."""
+        last = forms.journal_partition(naming.BUCKETS - 1)
+        query = "PartitionKey ge @first and PartitionKey le @last and source eq @source"
+        bounds = {"first": forms.journal_partition(0), "last": last, "source": source}
+
+        async def read(table: TableClient) -> list[TableEntity]:
+            return [entity async for entity in table.query_entities(query, parameters=bounds)]
+
+        journals: list[Saved[Journal]] = []
+        for some in batched(await self._account.on_table(self._table, read), AT_ONCE, strict=False):
+            for found in await asyncio.gather(*map(self._journal, some), return_exceptions=True):
+                if isinstance(found, ConfigError):
+                    log.error("journal left out", extra={"source": source, "reason": str(found)})
+                elif isinstance(found, BaseException):
+                    raise found
+                else:
+                    journals.append(found)
+        return journals
+
+    async def find(self, stream: Stream) -> Saved[Journal] | None:
+        """Return one journal, None when there is none.
+
+        Raises:
+            ConfigError: a newer release wrote it, or a part of it is gone.
+        """
+        entity = await self._account.on_table(self._table, lambda table: get(table, *forms.journal_key(stream)))
+        return await self._journal(entity) if entity is not None else None
+
+    async def save(self, journal: Saved[Journal]) -> Saved[Journal]:
+        """Store the large parts that are new, then the entity if it still has its etag; then delete what it dropped.
+
+        Raises:
+            StaleError: somebody else wrote it.
+        """
+        value, new = await self._aside(journal.value)
+        entity = forms.journal_entity(Saved(value, journal.etag), self._writer)
+        etag = await put(self._account, self._table, entity, journal.etag)
+        if etag is None:
+            await self._delete(new)
+            reason = f"the journal of {value.stream} was changed by somebody else"
+            raise StaleError(reason, hint="read it again")
+        await self._delete(value.dropped)
+        return Saved(replace(value, dropped=()), etag)
+
+    async def _aside(self, journal: Journal) -> tuple[Journal, Sequence[str]]:
+        """Store parts as blobs when they are too much for an entity; return the journal, and the new blobs."""
+        parts = (journal.outbox, *journal.memo)
+        if sum(len(part.data) for part in parts) <= INLINE_BYTES:
+            dropped = (*journal.dropped, *(part.blob for part in parts if part.blob))
+            outbox, *memo = (Part(part.data) for part in parts)
+            return replace(journal, outbox=outbox, memo=tuple(memo), dropped=dropped), ()
+        folder = hashlib.sha256(journal.stream.encode()).hexdigest()[:32]
+        named = [
+            part if part.blob or not part.data else replace(part, blob=f"{folder}/{uuid.uuid4().hex}") for part in parts
+        ]
+        new = [part for part, before in zip(named, parts, strict=True) if part.blob and not before.blob]
+        for some in batched(new, AT_ONCE, strict=False):
+            await asyncio.gather(*map(self._upload, some))
+        outbox, *memo = named
+        return replace(journal, outbox=outbox, memo=tuple(memo)), [part.blob for part in new]
+
+    async def _upload(self, part: Part) -> None:
+        async def upload(container: ContainerClient) -> None:
+            await container.upload_blob(part.blob, part.data, overwrite=True)
+
+        await self._account.on_container(self._container, upload)
+
+    async def _delete(self, blobs: Sequence[str]) -> None:
+        """Delete blobs that nothing refers to; those that stay behind are named again by the next version, or lost."""
+
+        async def delete(container: ContainerClient) -> None:
+            for blob in blobs:
+                try:
+                    await container.delete_blob(blob)
+                except ResourceNotFoundError as why:
+                    if code(why) == "ContainerNotFound":
+                        raise
+
+        if blobs:
+            try:
+                await self._account.on_container(self._container, delete)
+            except TransientError as why:
+                log.warning("blobs left behind", extra={"blobs": ",".join(blobs), "reason": str(why)})
+
+    async def _journal(self, entity: TableEntity) -> Saved[Journal]:
+        journal = forms.journal_of(entity)
+        outbox, *memo = await asyncio.gather(
+            *(self._whole(journal.stream, part) for part in (journal.outbox, *journal.memo))
+        )
+        return Saved(replace(journal, outbox=outbox, memo=tuple(memo)), entity.metadata["etag"])
+
+    async def _whole(self, stream: Stream, part: Part) -> Part:
+        if not part.blob:
+            return part
+
+        async def download(container: ContainerClient) -> bytes | None:
+            try:
+                return await (await container.download_blob(part.blob)).readall()
+            except ResourceNotFoundError:
+                return None
+
+        data = await self._account.on_container(self._container, download)
+        if data is None:
+            reason = f"stream {stream} is held: blob {self._container}/{part.blob} of its journal is gone"
+            hint = "restore the blob, or delete the journal's entity to begin with a snapshot"
+            raise ConfigError(reason, hint=hint)
+        return Part(data, part.blob)
