@@ -53,13 +53,14 @@ MEANINGS = {
     },
     "output": {
         "type": "kind of destination",
-        "connection": "app setting that names the namespace of the topics",
+        "connections": "app settings that name the namespaces which the topics are spread over",
     },
     "ingest": {"queue": "the queue between capture and deliver; as `INGEST_QUEUE`"},
     "rejected": {"queue": "keeps events that can never be delivered"},
     "claim_check": {"container": "keeps bodies too large for a message"},
     "state": {
         "lease_container": "has one blob per shard, whose lease capture holds",
+        "memo_container": "keeps what is too large to remember in the table",
         "table": "keeps states and marks",
     },
     "capture": {
@@ -81,6 +82,13 @@ MEANINGS = {
         "park": "how long a stream is parked first",
         "max_park": "the parking time doubles up to this",
     },
+    "topics": {
+        "sync": "whether the app creates the topics of its streams",
+        "schedule": "timer of that, NCRONTAB with seconds; as `TOPICS_SCHEDULE`",
+        "subscription": "the subscription that a topic is created with",
+        "expiry": "how long it keeps a message that nobody takes; then it is dead-lettered",
+        "max_size": "of a topic; 1, 2, 3, 4 or 5 GB, in a Premium namespace also 10, 20, 40 or 80",
+    },
 }
 
 DEFAULTS_SAID = {
@@ -90,6 +98,8 @@ DEFAULTS_SAID = {
     ("source: table", "poll_interval"): "the source's",
     ("ingest", "queue"): f"`{DEFAULTS.ingest_queue}`",
     ("capture", "schedule"): f"`{DEFAULTS.capture.schedule}`",
+    ("topics", "schedule"): f"`{DEFAULTS.topics.schedule}`",
+    ("output", "connections"): f'`["{connections.SERVICE_BUS}"]`',
 }
 """Defaults that the code works out from something else."""
 
@@ -100,6 +110,9 @@ APP_SETTINGS = {
     _BUS: "Service Bus connection string; for local use",
     f"{_BUS}__fullyQualifiedNamespace": "instead, with the app's identity: `<namespace>.servicebus.windows.net`",
     f"{_BUS}__clientId": "which user-assigned identity",
+    f"{_BUS}Administration": "address of its management API where it is another one: `https://127.0.0.1:5300`",
+    names.TOPIC_ADMIN: "the identity that creates topics; else the namespace's own",
+    names.CA_FILE: "authority of the certificate of that API, a PEM file; for local use",
     _STATE: "connection string of the account for states, leases and claim checks",
     f"{_STATE}__accountName": "instead, with the app's identity: the account's name",
     f"{_STATE}__blobServiceUri": "or its address, for another cloud",
@@ -112,6 +125,7 @@ APP_SETTINGS = {
     f"{_WEB}__clientId": "likewise",
     names.INGEST_QUEUE: "queue of the deliver trigger; required in Functions",
     names.CAPTURE_SCHEDULE: "schedule of the capture trigger; required in Functions",
+    names.TOPICS_SCHEDULE: f"schedule of `sync_topics`; default `{DEFAULTS.topics.schedule}`",
     LEVEL_SETTING: f"{', '.join(f'`{level}`' for level in reversed(_LEVELS))}; default `info`",
     FORMAT_SETTING: "`text` or `json`; default `text`",
 }
@@ -144,6 +158,10 @@ class _Asked(Reader):
         found = super().choice(key, known, default)
         self._note(key, " or ".join(f"`{word}`" for word in known), f"`{default}`")
         return found
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        self._note(key, "`true` or `false`", f"`{str(default).lower()}`")
+        return super().flag(key, default=default)
 
     def seconds(self, key: str, default: float, *, low: float = 0.0, high: float = float("inf")) -> float:
         self._note(key, f"duration{_limits(duration, low, high, 0)}", f"`{duration(default)}`")

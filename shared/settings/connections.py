@@ -26,7 +26,10 @@ def service_bus(environ: Mapping[str, str], problems: Problems, setting: str = S
     elif host and ("/" in host or "." not in host):
         hint = "write the host name alone: <namespace>.servicebus.windows.net"
         problems.add_setting(f"{setting}__fullyQualifiedNamespace", "is not a host name", hint=hint)
-    return AzureSettings(connection_string=text, address=host, client_id=_client(environ, setting))
+    if not text and not host:
+        return AzureSettings(client_id=_client(environ, setting))
+    administration = _administration(environ, f"{setting}Administration", problems)
+    return AzureSettings(text, host, _client(environ, setting), administration)
 
 
 def storage(environ: Mapping[str, str], problems: Problems) -> AzureSettings:
@@ -85,6 +88,13 @@ def storage_faults(text: str) -> list[tuple[str, str]]:
     return [("is not a storage connection string", "DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…")]
 
 
+def alike(one: AzureSettings, other: AzureSettings) -> bool:
+    """Return whether two connections lead to the same namespace."""
+    hosts = [each.address or _lower(each.connection_string).get("endpoint", "") for each in (one, other)]
+    first, second = (host.lower().removeprefix("sb://").rstrip("/") for host in hosts)
+    return bool(first) and first == second
+
+
 def same(one: str, other: str) -> bool:
     """Return whether two connection strings say the same, in whatever order."""
     return _lower(one) == _lower(other)
@@ -94,6 +104,16 @@ def _lower(text: str) -> dict[str, str]:
     parts = (part.partition("=") for part in text.split(";") if part.strip())
     pairs = {key.strip().lower(): value.strip() for key, _, value in parts}
     return pairs | {"endpoint": pairs["endpoint"].lower().rstrip("/")} if "endpoint" in pairs else pairs
+
+
+def _administration(environ: Mapping[str, str], setting: str, problems: Problems) -> str:
+    """Return host and port of a management API that has an address of its own; "" where it has none."""
+    text = environ.get(setting, "")
+    parts = urlsplit(text)
+    if text and (parts.scheme != "https" or not parts.hostname or parts.path.strip("/")):
+        hint = "https://<host>:<port>; the SDK speaks it over TLS alone"
+        problems.add_setting(setting, "is not the address of a management API", hint=hint)
+    return parts.netloc
 
 
 def _client(environ: Mapping[str, str], setting: str) -> str:

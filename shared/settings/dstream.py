@@ -8,11 +8,10 @@ the storage account in the older shape, comes from app settings as it does for `
 from collections.abc import Mapping
 from dataclasses import replace
 
-from shared.settings import connections, names, tables
+from shared.settings import connections, names, native, tables
 from shared.settings.hcl import Block
 from shared.settings.model import AzureSettings, OutputSettings, Settings, SqlServerSettings, TableSettings
 from shared.settings.names import DEFAULTS
-from shared.settings.native import OUTPUTS
 from shared.settings.problems import Problems, did_you_mean
 from shared.settings.reading import Item, Reader
 
@@ -41,7 +40,7 @@ def read_2024(root: Reader, environ: Mapping[str, str], problems: Problems) -> S
     settings = replace(
         DEFAULTS,
         sources=(_source(root, tables.distinct(placed)),),
-        outputs=(_output(_kind(output), bus),),
+        outputs=(_output(_kind(output), None, bus),),
         bus=bus,
         state=connections.storage(environ, problems),
     )
@@ -64,7 +63,7 @@ def read_2025(root: Reader, environ: Mapping[str, str], problems: Problems) -> S
     settings = replace(
         DEFAULTS,
         sources=(_source(ingester, _tables(ingester)),),
-        outputs=(_output(_kind(output), _own(output, bus)),),
+        outputs=(_output(_kind(output), _own(output, bus), bus),),
         bus=bus,
         state=state,
         lease_container=names.named(locks, "container_name", "container", DEFAULTS.lease_container),
@@ -76,11 +75,13 @@ def read_2025(root: Reader, environ: Mapping[str, str], problems: Problems) -> S
 
 
 def _with_app_settings(settings: Settings, queue: Reader, environ: Mapping[str, str]) -> Settings:
-    schedule = names.schedule(Reader(Block("", (), 1, ""), queue.problems), "schedule", environ)
+    unsaid, default = Reader(Block("", (), 1, ""), queue.problems), settings.capture
+    schedule = names.schedule(unsaid, "schedule", environ, names.CAPTURE_SCHEDULE, default.schedule)
     return replace(
         settings,
         ingest_queue=names.ingest_queue(queue, "name", environ),
-        capture=replace(settings.capture, schedule=schedule),
+        capture=replace(default, schedule=schedule),
+        topics=native.topics(unsaid, environ),
     )
 
 
@@ -147,7 +148,7 @@ def _bus(queue: Reader, source: Reader, environ: Mapping[str, str], problems: Pr
         given[0][0].problem(
             f"differs from the app setting {connections.SERVICE_BUS}", key="connection_string", hint=hint
         )
-    return AzureSettings(connection_string=text)
+    return replace(found, connection_string=text)
 
 
 def _state(locks: Reader, environ: Mapping[str, str], problems: Problems) -> AzureSettings:
@@ -168,15 +169,16 @@ def _kind(output: Reader) -> str:
     return _KINDS[output.choice("type", tuple(_KINDS), "servicebus")]
 
 
-def _output(kind: str, connection: AzureSettings) -> OutputSettings:
-    return OutputSettings(OUTPUTS[kind], kind, connection if kind == "servicebus" else AzureSettings())
+def _output(kind: str, own: AzureSettings | None, bus: AzureSettings) -> OutputSettings:
+    namespaces = {connections.SERVICE_BUS: bus} if own is None else {"output": own}
+    return OutputSettings(native.OUTPUTS[kind], kind, namespaces if kind == "servicebus" else {})
 
 
-def _own(output: Reader, bus: AzureSettings) -> AzureSettings:
-    """Return how to reach the topics, which may be in a namespace of their own."""
+def _own(output: Reader, bus: AzureSettings) -> AzureSettings | None:
+    """Return how to reach the topics where they are in a namespace of their own."""
     text = output.secret("connection_string")
     if not text or connections.same(text, bus.connection_string):
-        return bus
+        return None
     for message, hint in connections.service_bus_faults(text):
         output.problem(message, key="connection_string", hint=hint)
     return AzureSettings(connection_string=text)

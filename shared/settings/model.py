@@ -1,5 +1,6 @@
 """What a configuration says, once it is known to be right: frozen values, durations in seconds, sizes in bytes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,21 +82,43 @@ type SourceSettings = SqlServerSettings | ConsulSettings
 class AzureSettings:
     """How to reach one Azure service: by connection string (local use), or by host name or account and identity.
 
-    Without a connection string and an address nothing is configured.
+    Without a connection string and an address nothing is configured. `administration` is the host and port of the
+    management API where the connection does not lead to it, as on this machine.
     """
 
     connection_string: str = field(default="", repr=False)
     address: str = ""
     client_id: str = ""
+    administration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings:
-    """One destination of every stream; `name` is the destination its marks carry."""
+    """One destination of every stream; `name` is the destination its marks carry.
+
+    `namespaces` has those that its topics are spread over, by the app settings that say how to reach them.
+    """
 
     name: str
     kind: str
-    connection: AzureSettings = AzureSettings()
+    namespaces: Mapping[str, AzureSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsSettings:
+    """How topics are created; `schedule` is the NCRONTAB of the timer that creates them, unless `sync` is off.
+
+    `expiry_s` is how long the subscription keeps a message. `client_id` is the identity that may create topics, "" the
+    connection's own; `ca_file` the authority of a management API that is not Azure's.
+    """
+
+    sync: bool = True
+    schedule: str = "0 */5 * * * *"
+    subscription: str = "sub1"
+    expiry_s: float = 1_209_600.0
+    max_size_bytes: int = 5 * 1024**3
+    client_id: str = ""
+    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +160,9 @@ class Settings:
     rejected_queue: str = "rejected"
     claims_container: str = "claims"
     lease_container: str = "leases"
+    memo_container: str = "memos"
     state_table: str = "sluice"
     capture: CaptureSettings = CaptureSettings()
     deliver: DeliverSettings = DeliverSettings()
+    topics: TopicsSettings = TopicsSettings()
     file: str = ""

@@ -9,18 +9,22 @@ from shared.settings.reading import Reader
 DEFAULTS = Settings(sources=(), outputs=(), bus=AzureSettings(), state=AzureSettings())
 INGEST_QUEUE = "INGEST_QUEUE"
 CAPTURE_SCHEDULE = "CAPTURE_SCHEDULE"
+TOPICS_SCHEDULE = "TOPICS_SCHEDULE"
+TOPIC_ADMIN = "TopicAdmin__clientId"
+CA_FILE = "SLUICE_CA_FILE"
 
 _SCHEDULE = re.compile(r"[0-9A-Za-z*/,-]+(?: +[0-9A-Za-z*/,-]+){5}")
 _FORMS = {
     "queue": (r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,258}[A-Za-z0-9])?", "letters, digits and . _ - /, at most 260"),
     "container": (r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "3 to 63 lower-case letters, digits and single hyphens"),
     "table": (r"[A-Za-z][A-Za-z0-9]{2,62}", "3 to 63 letters and digits, a letter first"),
+    "subscription": (r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,48}[A-Za-z0-9])?", "letters, digits and . _ -, at most 50"),
     "name": (r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "letters, digits, _ and -, at most 63"),
 }
 
 
 def is_name(kind: str, text: str) -> bool:
-    """Return whether `text` can name a `queue`, a `container`, a `table`, or, for `name`, a source or an output."""
+    """Return whether `text` can name one of `_FORMS`; `name` is for a source or an output."""
     return bool(re.fullmatch(_FORMS[kind][0], text))
 
 
@@ -46,8 +50,8 @@ def ingest_queue(reader: Reader, key: str, environ: Mapping[str, str]) -> str:
     return _bound(reader, key, named(reader, key, "queue", ""), environ, INGEST_QUEUE) or DEFAULTS.ingest_queue
 
 
-def schedule(reader: Reader, key: str, environ: Mapping[str, str]) -> str:
-    """Read the schedule of capture, which its binding takes from its app setting: NCRONTAB with seconds.
+def schedule(reader: Reader, key: str, environ: Mapping[str, str], setting: str, default: str) -> str:
+    """Read the schedule of a timer, which may also be said by its app setting: NCRONTAB with seconds.
 
     Source:
         https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
@@ -56,10 +60,10 @@ def schedule(reader: Reader, key: str, environ: Mapping[str, str]) -> str:
     hint = 'six fields, seconds first: "*/15 * * * * *"'
     if text and not _SCHEDULE.fullmatch(text):
         reader.problem("is no schedule", key=key, value=text, hint=hint)
-    found = environ.get(CAPTURE_SCHEDULE, "")
+    found = environ.get(setting, "")
     if found and not _SCHEDULE.fullmatch(found):
-        reader.problems.add_setting(CAPTURE_SCHEDULE, "is no schedule", hint=hint)
-    return _bound(reader, key, text, environ, CAPTURE_SCHEDULE) or DEFAULTS.capture.schedule
+        reader.problems.add_setting(setting, "is no schedule", hint=hint)
+    return _bound(reader, key, text, environ, setting) or default
 
 
 def _bound(reader: Reader, key: str, text: str, environ: Mapping[str, str], setting: str) -> str:

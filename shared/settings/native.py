@@ -13,6 +13,7 @@ from shared.settings.model import (
     Settings,
     SqlServerSettings,
     TableSettings,
+    TopicsSettings,
 )
 from shared.settings.names import DEFAULTS
 from shared.settings.problems import Problems, did_you_mean
@@ -22,6 +23,8 @@ SOURCES = ("sqlserver",)
 OUTPUTS = {"servicebus": "topics", "console": "console"}
 """Kinds of outputs, each with the name of one that has no label."""
 FORMATS = ("dstream",)
+TOPIC_SIZES = (1, 2, 3, 4, 5, 10, 20, 40, 80)
+"""In GB: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas."""
 
 _LSN = re.compile(r"(?:0x)?([0-9a-f]{20})", re.IGNORECASE)
 
@@ -41,9 +44,11 @@ def read(root: Reader, environ: Mapping[str, str], problems: Problems) -> Settin
         rejected_queue=names.named(rejected, "queue", "queue", DEFAULTS.rejected_queue),
         claims_container=names.named(claims, "container", "container", DEFAULTS.claims_container),
         lease_container=names.named(store, "lease_container", "container", DEFAULTS.lease_container),
+        memo_container=names.named(store, "memo_container", "container", DEFAULTS.memo_container),
         state_table=names.named(store, "table", "table", DEFAULTS.state_table),
         capture=_capture(root.block("capture"), environ),
         deliver=_deliver(root.block("deliver")),
+        topics=topics(root.block("topics"), environ),
     )
     for reader in (ingest, rejected, claims, store, root):
         reader.close()
@@ -124,7 +129,7 @@ def _outputs(
 ) -> Iterator[OutputSettings]:
     readers = list(root.blocks("output"))
     if not readers:
-        yield OutputSettings("topics", "servicebus", bus)
+        yield OutputSettings("topics", "servicebus", {connections.SERVICE_BUS: bus})
     taken: set[str] = set()
     for reader in readers:
         kind = reader.choice("type", tuple(OUTPUTS), "servicebus")
@@ -134,27 +139,54 @@ def _outputs(
         if name.lower() in taken:
             reader.problem("a second output of this name", value=name, hint="label each output differently")
         taken.add(name.lower())
-        yield OutputSettings(
-            name, kind, _connection(reader, environ, bus, problems) if kind == "servicebus" else AzureSettings()
-        )
+        yield OutputSettings(name, kind, _namespaces(reader, environ, bus, problems) if kind == "servicebus" else {})
         reader.close(labels=1)
 
 
-def _connection(reader: Reader, environ: Mapping[str, str], bus: AzureSettings, problems: Problems) -> AzureSettings:
-    """Return the connection of an output: that of the ingest queue, or the one of the app setting it names."""
-    setting = reader.text("connection", connections.SERVICE_BUS)
-    if setting == connections.SERVICE_BUS:
-        return bus
-    found = connections.service_bus(environ, problems, setting)
-    if found == AzureSettings():
-        reader.problem(f"the app setting {setting} is not set", key="connection", hint=f"set {setting}")
+def _namespaces(
+    reader: Reader, environ: Mapping[str, str], bus: AzureSettings, problems: Problems
+) -> dict[str, AzureSettings]:
+    """Return the namespaces of an output's topics: that of the ingest queue, or those of the app settings it names."""
+    found: dict[str, AzureSettings] = {}
+    for item in reader.items("connections") or [Item(connections.SERVICE_BUS, reader.line)]:
+        setting = item.text
+        is_bus = setting == connections.SERVICE_BUS
+        reached = bus if is_bus else connections.service_bus(environ, problems, setting)
+        if not is_bus and not (reached.connection_string or reached.address):
+            hint = f"set {setting}, or {setting}__fullyQualifiedNamespace"
+            reader.problem(f"the app setting {setting} is not set", key="connections", line=item.line, hint=hint)
+        elif setting in found or any(connections.alike(reached, other) for other in found.values()):
+            hint = "name each namespace once"
+            reader.problem(
+                "a second time the same namespace", key="connections", line=item.line, value=setting, hint=hint
+            )
+        found[setting] = reached
     return found
+
+
+def topics(reader: Reader, environ: Mapping[str, str]) -> TopicsSettings:
+    """Return what a `topics` block and the app settings beside it say."""
+    default = DEFAULTS.topics
+    size = reader.size("max_size", default.max_size_bytes, low=1024**3, high=80 * 1024**3)
+    if size not in {gigabytes * 1024**3 for gigabytes in TOPIC_SIZES}:
+        reader.problem("is no size of a topic", key="max_size", hint=f"{', '.join(map(str, TOPIC_SIZES))} GB")
+    settings = TopicsSettings(
+        sync=reader.flag("sync", default=default.sync),
+        schedule=names.schedule(reader, "schedule", environ, names.TOPICS_SCHEDULE, default.schedule),
+        subscription=names.named(reader, "subscription", "subscription", default.subscription),
+        expiry_s=reader.seconds("expiry", default.expiry_s, low=60),
+        max_size_bytes=size,
+        client_id=environ.get(names.TOPIC_ADMIN, ""),
+        ca_file=environ.get(names.CA_FILE, ""),
+    )
+    reader.close()
+    return settings
 
 
 def _capture(reader: Reader, environ: Mapping[str, str]) -> CaptureSettings:
     default = DEFAULTS.capture
     settings = CaptureSettings(
-        schedule=names.schedule(reader, "schedule", environ),
+        schedule=names.schedule(reader, "schedule", environ, names.CAPTURE_SCHEDULE, default.schedule),
         shards=reader.count("shards", default.shards, high=16),
         lease_s=reader.seconds("lease", default.lease_s, low=15, high=60),
         linger_s=reader.seconds("linger", default.linger_s, high=300),

@@ -73,6 +73,16 @@ class Reader:
         self.problem("is not known", key=key, value=word, hint=did_you_mean(word, known))
         return default
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return whether a switch is on."""
+        value = self._value(key)
+        if value is None:
+            return default
+        if not isinstance(value.data, bool):
+            self.problem("is neither true nor false", key=key, value=value.data, hint=f"write {key} = true")
+            return default
+        return value.data
+
     def seconds(self, key: str, default: float, *, low: float = 0.0, high: float = float("inf")) -> float:
         """Return a duration in seconds, within `low` and `high`, both inclusive."""
         return self._measured(key, units.seconds, default, (low, high), "s")

@@ -57,9 +57,8 @@ _BUSY_WAIT = re.compile(r"wait (\d+) seconds")
 
 
 def open_sink(output: OutputSettings, settings: Settings) -> "ServiceBusSink":
-    """Return the sink of one output: topics in its own namespace, else in that of the ingest queue."""
-    own = output.connection.connection_string or output.connection.address
-    connection = output.connection if own else settings.bus
+    """Return the sink of an output whose topics are all in one namespace."""
+    [connection] = output.namespaces.values()
     return ServiceBusSink(connection, max_message_bytes=settings.capture.max_message_bytes)
 
 

@@ -43,13 +43,19 @@ def test_a_key_of_the_tables_is_one_that_the_configuration_takes(tmp_path):
     own = {
         "connection_string": '"Server=host;Database=Name"',
         "start": '"latest"',
-        "connection": '"ServiceBus"',
+        "max_size": '"2GB"',
+        "sync": "false",
         "schedule": '"*/15 * * * * *"',
     }
     found: dict[str, list[str]] = {}
     for (block, key), (_, form, default, _) in settings_table.rows().items():
         word = re.split(r"[ ,]", form)[0]
-        sample = own.get(key) or samples.get(word) or default.replace("`", '"')
+        sample = (
+            own.get(key)
+            or ('["ServiceBus"]' if (block, key) == ("output", "connections") else "")
+            or samples.get(word)
+            or default.replace("`", '"')
+        )
         found.setdefault(block, []).append(f"{key} = {sample}")
     labels = {"source": 'source "sqlserver" "sql1"', "source: table": 'table "Cars"'}
     found["source"].append(f'table "Cars" {{\n{"\n".join(found.pop("source: table"))}\n}}')

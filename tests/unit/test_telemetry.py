@@ -144,7 +144,7 @@ def test_settings_never_show_a_secret():
     secret = "hunter2"
     azure = AzureSettings(connection_string=f"Endpoint=sb://x/;SharedAccessKey={secret}")
     source = SqlServerSettings("sql1", f"PWD={secret}", "TestDB", "server", ())
-    settings = Settings((source,), (OutputSettings("A", "servicebus", azure),), azure, azure)
+    settings = Settings((source,), (OutputSettings("A", "servicebus", {"ServiceBus": azure}),), azure, azure)
 
     assert secret not in repr(settings)
     assert secret not in str(settings)

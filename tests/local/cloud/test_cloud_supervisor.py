@@ -118,13 +118,13 @@ async def test_a_part_that_does_not_exist_is_refused(tmp_path):
         _, complaints = await process.communicate()
 
     assert process.returncode == 1
-    assert complaints == b"error: no such part: kafka (there are azurite, sqlserver, broker, host)\n"
+    assert complaints == b"error: no such part: kafka (there are azurite, sqlserver, consul, broker, host)\n"
 
 
 async def test_a_part_starts_without_those_it_would_work_with(tmp_path, endpoints):
     async with supervisor(tmp_path, "--only=broker") as process:
         settings = await endpoints(tmp_path)
-        assert settings.keys() == {"ServiceBus", "parts"}
+        assert settings.keys() == {"ServiceBus", "ServiceBusAdministration", "SLUICE_CA_FILE", "parts"}
 
         process.terminate()
 

@@ -57,14 +57,14 @@ def test_a_file_of_2025_loads(files, environ, text):
     assert settings.state.connection_string == "UseDevelopmentStorage=true"
     assert (settings.ingest_queue, settings.lease_container) == ("ingest-queue", "locks")
     assert [(output.name, output.kind) for output in settings.outputs] == [("topics", "servicebus")]
-    assert settings.outputs[0].connection == settings.bus
+    assert settings.outputs[0].namespaces == {"ServiceBus": settings.bus}
 
 
 def test_topics_may_be_in_a_namespace_of_their_own(files, environ):
     other = environ["DSTREAM_INGEST_CONNECTION_STRING"].replace("bus.", "other.")
     text = DSTREAM_2025.replace("PUBLISHER_CONNECTION_STRING", "INGEST_CONNECTION_STRING", 1)
     settings = files.load(text, environ | {"DSTREAM_PUBLISHER_CONNECTION_STRING": other})
-    assert settings.outputs[0].connection.connection_string == other
+    assert settings.outputs[0].namespaces["output"].connection_string == other
     assert settings.bus.connection_string == environ["DSTREAM_INGEST_CONNECTION_STRING"]
 
 

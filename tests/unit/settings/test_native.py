@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import InvalidConfigError
 from shared.settings import load
-from shared.settings.model import AzureSettings, CaptureSettings, DeliverSettings, TableSettings
+from shared.settings.model import AzureSettings, CaptureSettings, DeliverSettings, TableSettings, TopicsSettings
 
 SOURCE = 'source "sqlserver" "sql1" {\n  connection_string = env("SqlServer")\n  tables = ["Persons"]\n}\n'
 ALL = """
@@ -28,8 +28,8 @@ source "sqlserver" { # named by its host
 }
 output "topics" { type = "servicebus" }
 output "elsewhere" {
-  type       = "servicebus"
-  connection = "OtherBus"
+  type        = "servicebus"
+  connections = ["OtherBus", "ServiceBus"]
 }
 output { type = "console" }
 ingest   { queue = "in/gest" }
@@ -58,6 +58,13 @@ deliver {
   park       = "10s"
   max_park   = "1m"
 }
+topics {
+  sync         = false
+  schedule     = "0 0 * * * *"
+  subscription = "consumers"
+  expiry       = "48h"
+  max_size     = "2GB"
+}
 """
 
 
@@ -66,6 +73,8 @@ def test_every_key_is_read(files, app):
         "Scheme": "sqlserver",
         "Password": "p",
         "OtherBus__fullyQualifiedNamespace": "o.servicebus.windows.net",
+        "TopicAdmin__clientId": "9-9",
+        "SLUICE_CA_FILE": "ca.pem",
     }
     settings = files.load(ALL, environ)
     one, two = settings.sources
@@ -91,19 +100,34 @@ def test_every_key_is_read(files, app):
         ("elsewhere", "servicebus"),
         ("console", "console"),
     ]
-    assert settings.outputs[0].connection == settings.bus == AzureSettings(connection_string=app["ServiceBus"])
-    assert settings.outputs[1].connection == AzureSettings(address="o.servicebus.windows.net")
+    bus = AzureSettings(connection_string=app["ServiceBus"])
+    assert (settings.bus, settings.outputs[0].namespaces) == (bus, {"ServiceBus": bus})
+    assert list(settings.outputs[1].namespaces.items()) == [
+        ("OtherBus", AzureSettings(address="o.servicebus.windows.net")),
+        ("ServiceBus", bus),
+    ]
+    assert settings.outputs[2].namespaces == {}
     assert settings.state == AzureSettings(connection_string="UseDevelopmentStorage=true")
     assert (settings.ingest_queue, settings.rejected_queue) == ("in/gest", "bad")
     assert (settings.state_table, settings.lease_container, settings.claims_container) == ("states", "locks", "large")
     assert settings.capture == CaptureSettings("*/5 * * * * *", 4, 15, 0, 0.05, 120, 1800, 8, 1_048_576, 10, "dstream")
     assert settings.deliver == DeliverSettings(60, 120, 10, 60)
+    assert settings.topics == TopicsSettings(
+        sync=False,
+        schedule="0 0 * * * *",
+        subscription="consumers",
+        expiry_s=172_800,
+        max_size_bytes=2 * 1024**3,
+        client_id="9-9",
+        ca_file="ca.pem",
+    )
 
 
 def test_what_is_not_said_has_its_default(files):
     settings = files.load(SOURCE)
     assert settings.capture == CaptureSettings()
     assert settings.deliver == DeliverSettings()
+    assert settings.topics == TopicsSettings()
     assert [(output.name, output.kind) for output in settings.outputs] == [("topics", "servicebus")]
     assert (settings.ingest_queue, settings.rejected_queue) == ("ingest-queue", "rejected")
     assert settings.sources[0].tables == (TableSettings("dbo", "Persons", 1, 30),)

@@ -75,6 +75,8 @@ def test_a_syntax_error_names_the_place_and_quotes_nothing(files, text):
             "app setting StateStorage__blobServiceUri: does not name one account with the others",
         ),
         ({"CAPTURE_SCHEDULE": "hourly"}, "app setting CAPTURE_SCHEDULE: is no schedule"),
+        ({"TOPICS_SCHEDULE": "hourly"}, "app setting TOPICS_SCHEDULE: is no schedule"),
+        ({"ServiceBusAdministration": "http://127.0.0.1:5300"}, "app setting ServiceBusAdministration: is not the"),
         ({"INGEST_QUEUE": "a queue"}, "app setting INGEST_QUEUE: cannot name a queue"),
         ({"SqlServer": ""}, 'sluice.hcl:2: source "sqlserver" "sql1": connection_string: is empty'),
         ({"SqlServer": "hunter2"}, 'sluice.hcl:2: source "sqlserver" "sql1": connection_string: is neither'),

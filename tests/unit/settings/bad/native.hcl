@@ -74,3 +74,15 @@ deliver {
 claimcheck {
   container = "claims"
 }
+
+output "more" {
+  connections = ["NotThere", "ServiceBus", "ServiceBus"]
+}
+
+topics {
+  sync         = "yes"
+  schedule     = "hourly"
+  subscription = "sub 1"
+  expiry       = "14d"
+  max_size     = "6GB"
+}
