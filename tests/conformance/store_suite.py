@@ -13,7 +13,7 @@ from shared import naming
 from shared.clock import ManualClock
 from shared.errors import ConfigError, LeaseError, RejectedError, StaleError, TransientError
 from shared.events import Mark, Position, Saved, Stream, StreamState
-from shared.ports import ClaimStore, Control, Lease, MarkStore, StateStore
+from shared.ports import ClaimStore, Control, JournalStore, Lease, MarkStore, StateStore
 
 LEASE_S = 15.0
 
@@ -26,6 +26,7 @@ class Process:
     marks: MarkStore
     control: Control
     claims: ClaimStore
+    journals: JournalStore
 
 
 class Account(Protocol):

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -23,22 +24,25 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from shared import naming
 from shared.clock import ManualClock
-from shared.errors import LeaseError, StaleError, TransientError
-from shared.events import Mark, Saved, Stream
+from shared.errors import ConfigError, LeaseError, StaleError, TransientError
+from shared.events import Mark, Part, Saved, Stream
 from shared.ports import Lease
 from shared.settings.model import AzureSettings
 from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.claims import AzureClaimStore
+from shared.stores.azure.journals import AzureJournalStore
 from shared.stores.azure.leases import AzureLease
 from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateStore
 from shared.stores.memory import (
     MemoryAccount,
     MemoryClaimStore,
     MemoryControl,
+    MemoryJournalStore,
     MemoryLease,
     MemoryMarkStore,
     MemoryStateStore,
 )
+from tests.conformance.journal_suite import WEB, JournalSuite, journal
 from tests.conformance.store_suite import LEASE_S, Account, Process, StoreSuite, saved, state, streams_in
 
 LIVE = os.environ.get("SLUICE_TEST_STORAGE", "")
@@ -53,7 +57,8 @@ class InMemory:
 
     def process(self) -> Process:
         stores = MemoryStateStore(self.kept), MemoryMarkStore(self.kept)
-        return Process(*stores, MemoryControl(self.kept), MemoryClaimStore(self.kept))
+        journals = MemoryJournalStore(self.kept)
+        return Process(*stores, MemoryControl(self.kept), MemoryClaimStore(self.kept), journals)
 
     def lease(self, name: str) -> Lease:
         return MemoryLease(self.kept, name, self.clock, LEASE_S)
@@ -90,6 +95,7 @@ class InAzure:
         self.http = aiohttp.ClientSession()
         name = uuid.uuid4().hex
         self.table, self.leases, self.claims = f"t{name}", f"leases-{name}", f"claims-{name}"
+        self.memos = f"memos-{name}"
         self.accounts: list[AzureAccount] = []
 
     def account(self) -> AzureAccount:
@@ -99,7 +105,8 @@ class InAzure:
     def process(self) -> Process:
         account = self.account()
         stores = AzureStateStore(account, self.table), AzureMarkStore(account, self.table)
-        return Process(*stores, AzureControl(account, self.table), AzureClaimStore(account, self.claims))
+        journals = AzureJournalStore(account, self.table, self.memos)
+        return Process(*stores, AzureControl(account, self.table), AzureClaimStore(account, self.claims), journals)
 
     def lease(self, name: str) -> Lease:
         return AzureLease(self.account(), self.leases, name, self.clock, duration_s=LEASE_S)
@@ -129,8 +136,8 @@ class InAzure:
     async def write_newer(self, stream: Stream) -> None:
         async with TableServiceClient.from_connection_string(self.connection_string) as service:
             table = service.get_table_client(self.table)
-            bucket = f"PartitionKey eq 'b{naming.bucket(stream):02d}'"
-            async for entity in table.query_entities(bucket):
+            b = naming.bucket(stream)
+            async for entity in table.query_entities(f"PartitionKey eq 'b{b:02d}' or PartitionKey eq 'j{b:02d}'"):
                 if entity["stream"] == stream:
                     await table.upsert_entity({**entity, "v": 2}, mode=UpdateMode.REPLACE)
 
@@ -160,7 +167,7 @@ class InAzure:
         async with TableServiceClient.from_connection_string(self.connection_string) as tables:
             await tables.delete_table(self.table)
         async with BlobServiceClient.from_connection_string(self.connection_string) as blobs:
-            for container in (self.leases, self.claims):
+            for container in (self.leases, self.claims, self.memos):
                 try:
                     await blobs.delete_container(container)
                 except ResourceNotFoundError:
@@ -195,6 +202,10 @@ def account(request: pytest.FixtureRequest) -> Account:
 
 
 class TestStores(StoreSuite):
+    """All promises, by every kind."""
+
+
+class TestJournals(JournalSuite):
     """All promises, by every kind."""
 
 
@@ -287,3 +298,31 @@ async def test_two_processes_that_both_find_no_lease_end_up_with_one_holder(in_a
     results = await asyncio.gather(*(lease.hold() for lease in leases), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["LeaseError"] * 3 + ["bool"]
     assert all(isinstance(result, bool | LeaseError) for result in results)
+
+
+async def test_of_a_large_journal_only_the_new_parts_are_stored_and_nothing_is_left_behind(
+    local_azure: InAzure,
+) -> None:
+    journals = local_azure.process().journals
+    saved = await journals.save(Saved(journal(sizes=(10_000, 20_000, 20_000, 20_000))))
+    one, two, three = saved.value.memo
+    changed = replace(saved.value, memo=(one, Part(b"new"), three), dropped=(two.blob,))
+
+    requests = await local_azure.counted(lambda: journals.save(Saved(changed, saved.etag)))
+
+    assert requests == {"blob": 2, "table": 1}  # one part up, one deleted
+    found = await journals.find(WEB)
+    assert found is not None
+    async with BlobServiceClient.from_connection_string(local_azure.connection_string) as blobs:
+        kept = {name async for name in blobs.get_container_client(local_azure.memos).list_blob_names()}
+    assert kept == {part.blob for part in (found.value.outbox, *found.value.memo)}
+
+
+async def test_a_journal_whose_part_is_gone_says_what_to_do(local_azure: InAzure) -> None:
+    journals = local_azure.process().journals
+    await journals.save(Saved(journal(sizes=(100_000,))))
+    async with BlobServiceClient.from_connection_string(local_azure.connection_string) as blobs:
+        await blobs.delete_container(local_azure.memos)
+
+    with pytest.raises(ConfigError, match="snapshot"):
+        await journals.find(WEB)

@@ -1,3 +1,4 @@
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,7 +9,7 @@ import pytest
 from azure.data.tables import EntityProperty
 
 from shared.errors import ConfigError
-from shared.events import Mark, Position, Saved, Stream, StreamState
+from shared.events import Journal, Mark, Part, Position, Saved, Stream, StreamState
 from shared.stores.azure import forms
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -34,12 +35,35 @@ FULL = StreamState(
 )
 FRESH = StreamState(Stream("sql1/TestDB/dbo/Cars"), Position(""), 1, Position(""))
 MARK = Mark(1_795_246_086_123, POSITION, 2)
+JOURNAL = Journal(
+    stream=Stream("consul1/dc1/service/web"),
+    base=Position("019ac4b5b3f8-0000000000000010-00000002"),
+    last=Position("019ac4b5b3f8-0000000000000012-00000001"),
+    head='{"epoch":1795246086136,"index":18}',
+    outbox=Part(b"outbox"),
+    memo=(Part(b"", "folder/one"), Part(b"two")),
+    dropped=("folder/zero",),
+)
 
 
 def stored(name: str) -> dict[str, Any]:
     """Return an entity as the service hands it out."""
     entity = json.loads((GOLDEN / name).read_text())
-    return {key: EntityProperty(*value) if isinstance(value, list) else value for key, value in entity.items()}
+    return {key: _value(value) for key, value in entity.items()}
+
+
+def _value(value: Any) -> Any:
+    match value:
+        case list():
+            return EntityProperty(*value)
+        case {"binary": text}:
+            return base64.b64decode(text)
+        case _:
+            return value
+
+
+def _shown(value: Any) -> Any:
+    return {"binary": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 @pytest.mark.parametrize(
@@ -47,11 +71,12 @@ def stored(name: str) -> dict[str, Any]:
     [
         ("state.v1.json", forms.state_entity(Saved(FULL, 'W/"1"'), "writer")),
         ("state-fresh.v1.json", forms.state_entity(Saved(FRESH), "writer")),
+        ("journal.v1.json", forms.journal_entity(Saved(JOURNAL, 'W/"1"'), "writer")),
         ("mark.v1.json", forms.mark_entity(STREAM, "servicebus", Saved(MARK), "writer")),
     ],
 )
 def test_the_stored_form_is_exactly_the_golden_one(name: str, entity: dict[str, Any]) -> None:
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entity.items())
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(_shown(value))}" for name, value in entity.items())
     assert f"{{\n{lines}\n}}\n" == (GOLDEN / name).read_text()
 
 
@@ -59,6 +84,7 @@ def test_the_golden_forms_are_read() -> None:
     assert forms.state_of(stored("state.v1.json")) == FULL
     assert forms.state_of(stored("state-fresh.v1.json")) == FRESH
     assert forms.mark_of(stored("mark.v1.json")) == MARK
+    assert forms.journal_of(stored("journal.v1.json")) == JOURNAL
 
 
 def test_properties_a_later_release_adds_to_a_form_are_passed_over() -> None:
