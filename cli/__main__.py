@@ -103,12 +103,12 @@ def resume_command(file: Path | None, names: tuple[str, ...], start: str | None,
 @click.pass_obj
 def run_command(file: Path | None, every: float) -> None:
     """Capture and deliver in this process, until Ctrl-C."""
-    _work(file, lambda wiring: run.run(wiring, every_s=every))
+    _work(file, lambda wiring: run.run(wiring, every_s=every), resident=True)
 
 
-def _work(file: Path | None, work: Callable[[Wiring], Awaitable[None]]) -> None:
+def _work(file: Path | None, work: Callable[[Wiring], Awaitable[None]], *, resident: bool = False) -> None:
     async def working() -> None:
-        wiring = Wiring(load(file))
+        wiring = Wiring(load(file), resident=resident)
         try:
             await work(wiring)
         finally:

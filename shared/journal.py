@@ -27,7 +27,7 @@ ITEMS_AT_HAND = 20_000
 class JournaledSource:
     """The source that an observer and its journals make together; one per source and process.
 
-    `start` "latest" lets a stream whose state went missing begin where its journal ends.
+    With `start` "latest" a stream begins without a snapshot, and one whose state went missing where its journal ends.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class JournaledSource:
         again = after < journal.base
         before = None if saved is None or again else self._memo(journal)
         seen = await self._observer.observe(journal.stream, before, max(after, journal.last))
+        if saved is None and self._start == "latest":
+            seen = replace(seen, events=())
         if before is not None and not seen.events:
             return ()
         fresh = await self._written(journal, before, seen, again=again)

@@ -20,15 +20,17 @@ from shared.formats.dstream import DStreamFormat
 from shared.forward import Forward
 from shared.health import Health
 from shared.held import Shard
+from shared.journal import JournaledSource
 from shared.packing import Packing
 from shared.ports import Sink, Source
 from shared.pump import SessionPump, incoming
 from shared.settings import connections
-from shared.settings.model import OutputSettings, Settings
+from shared.settings.model import OutputSettings, Settings, SourceSettings
 from shared.settings.problems import Problems
 from shared.sinks.servicebus import QueueLook, ServiceBusSink
 from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.claims import AzureClaimStore
+from shared.stores.azure.journals import AzureJournalStore
 from shared.stores.azure.leases import AzureLease
 from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateStore
 
@@ -36,17 +38,19 @@ from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateS
 class Wiring:
     """Makes each object at its first use and closes them all together.
 
-    Everything belongs to the event loop in which it was first asked for.
+    Everything belongs to the event loop in which it was first asked for. `resident` is a process of its own, which may
+    keep requests open between ticks.
 
     Raises:
         InvalidConfigError: nothing was said about Service Bus or storage, as in a `dstream.hcl` of 2024.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, resident: bool = False) -> None:
         problems = Problems(settings.file)
         connections.require(settings.bus, settings.state, problems)
         problems.check()
         self.settings = settings
+        self._resident = resident
         self.clock = SystemClock()
         self._open = AsyncExitStack()
         self._account: AzureAccount | None = None
@@ -96,8 +100,7 @@ class Wiring:
         """
         for source in self.settings.sources:
             if source.name not in self._sources:
-                module = _kind(sources, source.kind)
-                opened = await self._open.enter_async_context(module.open_source(source))
+                opened = await self._open.enter_async_context(self._opened(source))
                 self._sources[source.name] = SourceInUse(opened, source.deadline_s, source.page)
         return self._sources
 
@@ -235,11 +238,22 @@ class Wiring:
         """Open the source of a stream anew, as if `start` were configured."""
         for settings in self.settings.sources:
             if settings.name == naming.parts(stream)[0]:
-                wanted = replace(settings, start=start or settings.start)
-                async with _kind(sources, settings.kind).open_source(wanted) as source:
+                async with self._opened(replace(settings, start=start or settings.start)) as source:
                     yield source
                 return
         raise _unknown(stream)
+
+    @asynccontextmanager
+    async def _opened(self, settings: SourceSettings) -> AsyncIterator[Source]:
+        """Open a source; one that can only be observed is read through its journals."""
+        module = _kind(sources, settings.kind)
+        if not hasattr(module, "open_observer"):
+            async with module.open_source(settings) as source:
+                yield source
+            return
+        async with module.open_observer(settings, resident=self._resident) as observer:
+            journals = AzureJournalStore(self.account, self.settings.state_table, self.settings.memo_container)
+            yield JournaledSource(settings.name, observer, journals=journals, states=self.states, start=settings.start)
 
     def _origin(self, stream: Stream, position: Position) -> dict[str, str | int]:
         """Return what its kind of source says of a change; nothing when its source is no longer configured."""

@@ -220,6 +220,15 @@ async def test_discovery_knows_the_streams_that_have_a_journal_though_their_subj
     assert API in {each.stream for each in found}
 
 
+async def test_starting_at_the_latest_place_there_is_no_snapshot(place):
+    place.registry.put("a")
+    source = place.process(start="latest")
+    assert (await source.read(WEB, START, 10)).events == ()
+    place.registry.put("b")
+
+    assert told(await source.read(WEB, START, 10)) == [("c", "b")]
+
+
 async def test_starting_at_the_latest_place_begins_where_the_journal_ends(place):
     place.registry.put("a")
     batch = await place.process().read(WEB, START, 10)
