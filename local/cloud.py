@@ -25,7 +25,8 @@ from local.process import PartError, PartProcess
 PORTS: Mapping[str, Mapping[str, int]] = {
     "azurite": {"blob-port": 10000, "queue-port": 10001, "table-port": 10002},
     "sqlserver": {"port": 1433},
-    "broker": {"port": 5672},
+    "consul": {"port": 8500},
+    "broker": {"port": 5672, "administration-port": 5300},
     "host": {"port": 7071},
 }
 """The port options of every part, in the order of their start, with the numbers these servers usually have."""
@@ -50,7 +51,7 @@ class Cloud:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What clients need, as settings of a function app: ServiceBus, SqlServer, AzureWebJobsStorage, HttpUrl."""
+        """What clients need, as settings of a function app: ServiceBus, SqlServer, Consul, and so on."""
         return {name: value for part in self.parts() for name, value in part.settings.items()}
 
     def part(self, name: str) -> PartProcess:
@@ -164,11 +165,11 @@ async def running(
         cloud.retract()
         stack.callback(cloud.retract)
         if settings_file is not None and wanted & {"broker", "host"}:
-            await cloud.launch(("azurite", "sqlserver"), environment)
+            await cloud.launch(("azurite", "sqlserver", "consul"), environment)
             settings = read(settings_file, {**os.environ, **environment, **cloud.settings})
             entities, environment = entities_of(settings), {**environment, **app_settings(settings)}
         arguments.get("broker", [])[:0] = _broker(directory, entities or config())
-        await cloud.launch(("azurite", "sqlserver", "broker"), environment)
+        await cloud.launch(("azurite", "sqlserver", "consul", "broker"), environment)
         if before_host is not None:
             await before_host(cloud)
         await cloud.launch(("host",), {**environment, **cloud.settings})
@@ -199,4 +200,4 @@ def _ports(stack: AsyncExitStack, name: str, fixed: Mapping[str, int]) -> list[s
 def _broker(directory: Path, entities: Mapping[str, Any]) -> Sequence[str]:
     file = directory / "Config.json"
     file.write_text(json.dumps(entities, indent=2) + "\n")
-    return ["--config", str(file), "--key", BROKER_KEY]
+    return ["--config", str(file), "--key", BROKER_KEY, "--ca-file", str(directory / "broker-ca.pem")]
