@@ -1,0 +1,1 @@
+"""Consul: one stream per datacenter's catalog and per selected service, observed by blocking queries."""
