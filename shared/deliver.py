@@ -4,6 +4,7 @@ A pack that shows that one before it went missing begins a repair; a destination
 the stream. Either way the source sends again, and the pack at hand is done with.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +39,10 @@ class Incoming:
     subject: str = ""
     correlation_id: str | None = None
     properties: Mapping[str, Any] | None = None
+
+
+LONGEST_S = 570.0
+"""How long one message may take, in seconds: less than `functionTimeout`, beyond which the host ends the process."""
 
 
 class _Outcome(Enum):
@@ -81,8 +86,17 @@ class Deliver:
         """Deliver one message; when this returns, it may be completed.
 
         Raises:
-            TransientError: the state store stayed away, or a newer release wrote the pack: the message must come again.
+            TransientError: the state store stayed away, a newer release wrote the pack, or all of it took too long: the
+                message must come again.
         """
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                await self._deliver(incoming)
+        except TimeoutError as why:
+            msg = f"not delivered within {LONGEST_S:g} s"
+            raise TransientError(msg, hint="topic and state store are both slow or away: look at both") from why
+
+    async def _deliver(self, incoming: Incoming) -> None:
         try:
             whole = await self._held(lambda: _decoded(incoming.body))
         except RejectedError as why:

@@ -1,15 +1,19 @@
 """What deliver parks or holds while a destination or the state store is away."""
 
+import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from shared import naming
+from shared import deliver, naming
 from shared.errors import TransientError
 from shared.sinks.memory import Outage
 from tests.unit.twins import CARS, PERSONS, World, arrived, packed, position, positions, world_with_state
 
 TOPIC = naming.topic(PERSONS)
+ROOT = Path(__file__).parents[2]
 
 
 # ---------------------------------------------------------------------- park
@@ -252,3 +256,36 @@ async def test_a_mark_of_a_newer_release_holds_the_pack():
         await world.deliver().deliver(packed(10, [1], start=True))
 
     assert arrived(world) == []
+
+
+# ---------------------------------------------------------------------- all of it
+
+
+async def test_a_message_that_takes_too_long_comes_again_and_nothing_is_lost(monkeypatch):
+    world = await world_with_state()
+    never = asyncio.Event()
+
+    async def hang(call):
+        if call == "write":
+            await never.wait()
+
+    world.account.step = hang
+    monkeypatch.setattr(deliver, "LONGEST_S", 0.05)
+    with pytest.raises(TransientError, match="not delivered within"):
+        await world.deliver().deliver(packed(10, [1, 2], start=True))
+    world.account.step = no_hang
+
+    await world.deliver().deliver(packed(10, [1, 2], start=True))
+
+    assert arrived(world) == [1, 2]
+    assert world.marks()["A"].position == position(2)
+
+
+async def no_hang(call):
+    await asyncio.sleep(0)
+
+
+def test_the_longest_delivery_ends_before_the_host_would_end_the_process():
+    hours, minutes, seconds = map(int, json.loads((ROOT / "host.json").read_text())["functionTimeout"].split(":"))
+
+    assert hours * 3600 + minutes * 60 + seconds > deliver.LONGEST_S
