@@ -5,60 +5,54 @@ before a later one does. Meanwhile it stays among the known rows; what was added
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import Protocol
+
+from shared.settings.model import ConsulSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Evidence(Protocol):
     """What an answer's headers say about its completeness.
 
-    `filtered`: something was left out for want of permission (X-Consul-Results-Filtered-By-ACLs). `has_leader`: the
-    server knew one (X-Consul-KnownLeader; a header that is not there counts as true). `stale_s` is how old it may be,
-    in seconds (X-Consul-LastContact; 0 when it is not there).
+    `filtered`: something was left out for want of permission. `known_leader`: the server knew the leader.
+    `last_contact_s`: how long ago it heard of it, in seconds.
     """
 
-    filtered: bool = False
-    has_leader: bool = True
-    stale_s: float = 0.0
+    @property
+    def filtered(self) -> bool: ...  # noqa: D102
+    @property
+    def known_leader(self) -> bool: ...  # noqa: D102
+    @property
+    def last_contact_s(self) -> float: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The settings `hold_removals_over` (a share, 0 to 1), `accept_filtered` and `max_stale`."""
-
-    over: float
-    accept_filtered: bool
-    max_stale_s: float
-
-
-def doubt(removed: int, known: int, answer: Answer, rule: Rule) -> str:
+def doubt(removed: int, known: int, answer: Evidence, settings: ConsulSettings) -> str:
     """Return why a second look has to confirm that `removed` of the `known` items are gone; "" when none has to."""
     if not removed:
         return ""
-    if why := _incomplete(answer, rule):
+    if why := _incomplete(answer, settings):
         return why
-    if removed > rule.over * known:
-        return f"{removed} of {known} are gone, more than {rule.over:.0%}"
+    if removed > settings.hold_removals_over * known:
+        return f"{removed} of {known} are gone, more than {settings.hold_removals_over:.0%}"
     return ""
 
 
-def denial(first: AbstractSet[str], second: AbstractSet[str], answer: Answer, rule: Rule) -> str:
+def denial(first: AbstractSet[str], second: AbstractSet[str], answer: Evidence, settings: ConsulSettings) -> str:
     """Return why the second look, which misses `second`, does not confirm that `first` are gone; "" when it does.
 
     It does when it is complete and misses nothing else; what it shows again was never gone.
     """
-    if why := _incomplete(answer, rule):
+    if why := _incomplete(answer, settings):
         return why
     if more := len(second - first):
         return f"a second look misses {more} more"
     return ""
 
 
-def _incomplete(answer: Answer, rule: Rule) -> str:
-    if answer.filtered and not rule.accept_filtered:
+def _incomplete(answer: Evidence, settings: ConsulSettings) -> str:
+    if answer.filtered and not settings.accept_filtered:
         return "the token may not see everything: Consul left out what it lacks permission for"
-    if not answer.has_leader:
+    if not answer.known_leader:
         return "the cluster has no leader"
-    if answer.stale_s > rule.max_stale_s:
-        return f"the answer is {answer.stale_s:g} s old, more than {rule.max_stale_s:g} s"
+    if answer.last_contact_s > settings.max_stale_s:
+        return f"the answer is {answer.last_contact_s:g} s old, more than {settings.max_stale_s:g} s"
     return ""
