@@ -15,11 +15,13 @@ other errors; without `count` until `clear` |
 | `{"pause": {"match": "…", "after": 1, "when": "before"}}` | holds the n-th such request before it is looked at, or \
 `"after"` its answer is made; listed under `paused` |
 | `{"resume": 1}`, `{"resume": "all", "drop": true}` | lets it go on, or cuts its connection |
-| `{"lag": {"behind": 3, "every": 2, "dc": "dc1"}}` | every n-th stale read gets to a server that is so many entries \
-behind; 0 ends it |
+| `{"lag": {"behind": 3, "every": 2, "last_contact_ms": 50, "dc": "dc1"}}` | every n-th stale read gets to a \
+server that is so many entries behind; 0 ends it |
 | `{"partial": {"percent": 40, "match": "…", "count": 1}}` | leaves rows out of an answer |
 | `{"token": {"secret": "…", "rules": {…}}}` | adds a token or changes its rules; `null` removes it |
 | `{"bump": {"indexes": ["services", "service.web"], "dc": "dc1"}}` | indexes move and nothing has changed |
+| `{"streaming": true}` | blocking reads of `/v1/health/service` are answered by the streaming backend, which says \
+nothing of a leader; `false` ends it |
 | `{"clear": true}` | ends every fault but a reset and the rules of tokens |
 | `{"reset_counts": true}` | starts counting requests again |
 
@@ -53,6 +55,7 @@ class Control:
             "partial": faults.shorten,
             "token": server.cluster.acl.put,
             "bump": self._bump,
+            "streaming": self._streaming,
             "clear": self._clear,
             "reset_counts": lambda _: server.requests.reset(),
         }
@@ -110,17 +113,21 @@ class Control:
                 raise ValueError(message)
 
     def _lag(self, given: dict[str, Any]) -> None:
-        datacenter = self._datacenter(given, "behind", "every")
-        datacenter.lag(int(given["behind"]), int(given.get("every", 1)))
+        datacenter = self._datacenter(given, "behind", "every", "last_contact_ms")
+        datacenter.lag(int(given["behind"]), int(given.get("every", 1)), int(given.get("last_contact_ms", 0)))
 
     def _bump(self, given: dict[str, Any]) -> None:
         self._datacenter(given, "indexes").touch(list(given["indexes"]))
 
+    def _streaming(self, given: bool) -> None:  # noqa: FBT001 - the value of a fault
+        self._server.is_streaming = given
+
     def _clear(self, _: Any) -> None:
         self._server.faults.end()
+        self._server.is_streaming = False
         for datacenter in self._server.cluster.datacenters.values():
             datacenter.elect()
-            datacenter.lag(0, 1)
+            datacenter.lag(0)
 
     async def _load(self, request: web.Request) -> web.Response:
         try:

@@ -20,6 +20,7 @@ class Follower:
     catalog: Catalog
     behind: int
     every: int
+    last_contact_ms: int = 0
     reads: int = 0
     waiting: deque[tuple[int, Change]] = field(default_factory=deque)
 
@@ -47,10 +48,11 @@ class Datacenter:
         """Whether there is a leader."""
         return self._lost_at is None
 
-    @property
-    def last_contact_ms(self) -> int:
-        """For how long there has been no leader."""
-        return 0 if self._lost_at is None else round((time.monotonic() - self._lost_at) * 1000)
+    def last_contact_ms(self, catalog: Catalog) -> int:
+        """Return how long ago the server of this catalog heard of the leader."""
+        if self._lost_at is not None:
+            return round((time.monotonic() - self._lost_at) * 1000)
+        return self.follower.last_contact_ms if self.follower and self.follower.catalog is catalog else 0
 
     @property
     def trust_domain(self) -> str:
@@ -92,8 +94,8 @@ class Datacenter:
                 return self.follower.catalog
         return self.catalog
 
-    def lag(self, behind: int, every: int) -> None:
-        """Let a server fall behind from now on; 0 makes it catch up.
+    def lag(self, behind: int, every: int = 1, last_contact_ms: int = 0) -> None:
+        """Let a server fall behind from now on, that last heard of the leader so long ago; 0 makes it catch up.
 
         Raises:
             ValueError: a number is out of range.
@@ -104,6 +106,7 @@ class Datacenter:
         if self.follower is None:
             self.follower = Follower(self.catalog.copy(), behind, every)
         self.follower.behind, self.follower.every = behind, every
+        self.follower.last_contact_ms = last_contact_ms
         self.follower.catch_up(self.index)
         if not behind:
             self._drop_follower()

@@ -32,6 +32,7 @@ class Server:
         self.cluster = cluster
         self.faults = Faults()
         self.requests = Requests()
+        self.is_streaming = False
         self.port = 0
         self._max_connections = max_connections
         self._bodies = Bodies()
@@ -141,7 +142,9 @@ class Server:
             index = read.watch(catalog, name)[1]
             view = View(catalog, token, name, request.query, keeps)
             key = (catalog.number, request.path, index) if read.is_coarse and self._is_whole(request) else None
-            headers = _meta(datacenter, query, index)
+            headers = _meta(datacenter, query, index, catalog)
+            if self.is_streaming and query.index and read.path.startswith("/v1/health/service/"):
+                headers = {"X-Consul-Index": headers["X-Consul-Index"], "X-Consul-Query-Backend": "streaming"}
             response = self._bodies.response(
                 request, lambda: self.faults.part(request, read.answer(view)), headers, key
             )
@@ -184,8 +187,9 @@ class Server:
         self.cluster.token(request)
         datacenter = self.cluster.datacenter(query.datacenter)
         catalog = await self._changed(CA_WATCH, "", datacenter, query)
+        headers = _meta(datacenter, query, CA_WATCH(catalog, "")[1], catalog)
         roots = {"ActiveRootID": "", "TrustDomain": datacenter.trust_domain, "Roots": []}
-        return self._bodies.response(request, lambda: roots, _meta(datacenter, query, CA_WATCH(catalog, "")[1]))
+        return self._bodies.response(request, lambda: roots, headers)
 
     # What does not wait.
 
@@ -224,12 +228,12 @@ class Server:
         return [_RAFT]
 
 
-def _meta(datacenter: Datacenter, query: Query, index: int) -> dict[str, str]:
+def _meta(datacenter: Datacenter, query: Query, index: int, catalog: Catalog) -> dict[str, str]:
     """Return the headers of a read; an index is never 0, which would make clients spin."""
     return {
         "X-Consul-Index": str(max(1, index)),
         "X-Consul-Knownleader": str(datacenter.has_leader).lower(),
-        "X-Consul-Lastcontact": str(datacenter.last_contact_ms),
+        "X-Consul-Lastcontact": str(datacenter.last_contact_ms(catalog)),
         "X-Consul-Effective-Consistency": query.consistency,
         "X-Consul-Query-Backend": "blocking-query",
     }

@@ -116,8 +116,7 @@ class Writes:
 
     async def _deregister_service(self, request: web.Request) -> None:
         parameters(request)
-        service_id, agent = request.match_info["id"], self._cluster.agent
-        token = self._cluster.token(request)
+        service_id, agent, token = request.match_info["id"], self._cluster.agent, self._cluster.token(request)
         if service_id in agent.services:
             token.require("service", agent.services[service_id].service, "write")
         agent.remove_service(service_id)
@@ -127,14 +126,12 @@ class Writes:
         form = decoded(await request.read(), AgentCheckForm)
         required(form.name, "Missing check name")
         check, ttl_s = form.row()
-        self._allow(request, check)
+        self._allow(self._cluster.token(request), check)
         self._cluster.agent.put_check(check, ttl_s)
 
     async def _deregister_check(self, request: web.Request) -> None:
         parameters(request)
-        check = self._cluster.agent.find_check(request.match_info["id"])
-        self._allow(request, check)
-        self._cluster.agent.remove_check(check.check_id)
+        self._cluster.agent.remove_check(self._named(request).check_id)
 
     def _set_check(self, status: str) -> Handler:
         async def update(request: web.Request) -> None:
@@ -149,14 +146,19 @@ class Writes:
         self._change_check(request, checked(form.status), form.output)
 
     def _change_check(self, request: web.Request, status: str, output: str) -> None:
-        check = self._cluster.agent.find_check(request.match_info["id"])
-        self._allow(request, check)
-        self._cluster.agent.update_check(check.check_id, status, output)
+        self._cluster.agent.update_check(self._named(request).check_id, status, output)
 
-    def _allow(self, request: web.Request, check: Check) -> None:
+    def _named(self, request: web.Request) -> Check:
+        """Return the check a request names and may write."""
+        token = self._cluster.token(request)
+        check = self._cluster.agent.find_check(request.match_info["id"])
+        self._allow(token, check)
+        return check
+
+    def _allow(self, token: Token, check: Check) -> None:
         agent = self._cluster.agent
         service = agent.services.get(check.service_id)
-        _require(self._cluster.token(request), service.service if service else "", agent.node.node)
+        _require(token, service.service if service else "", agent.node.node)
 
 
 def _require(token: Token, service: str, node: str) -> None:

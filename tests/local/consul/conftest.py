@@ -115,6 +115,7 @@ async def either(request, tmp_path_factory):
 @pytest_asyncio.fixture(loop_scope="module")
 async def session():
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        session._retry_connection = False  # or a request whose connection is cut would be sent again
         yield session
 
 
