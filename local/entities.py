@@ -53,7 +53,7 @@ def _topic(name: str, lock: str) -> dict[str, Any]:
         "RequiresDuplicateDetection": True,
     }
     subscription = {
-        "DeadLetteringOnMessageExpiration": False,
+        "DeadLetteringOnMessageExpiration": True,
         "LockDuration": lock,
         "MaxDeliveryCount": 10,
         "RequiresSession": False,
