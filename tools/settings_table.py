@@ -30,11 +30,14 @@ source "sqlserver" "sql1" {
   tables            = ["Persons"]
   table "Cars" {}
 }
+source "consul" "consul1" {
+  address = "http://host:8500"
+}
 output "topics" {}
 """
 
 MEANINGS = {
-    "source": {
+    'source "sqlserver"': {
         "connection_string": "`sqlserver://` URL or ODBC connection string, without the driver",
         "tables": "captured tables: `Name` (schema `dbo`) or `schema.Name`",
         "start": "where a new stream begins: `earliest`, `latest` or an LSN (20 hex digits)",
@@ -47,9 +50,35 @@ MEANINGS = {
         "page": "changes that one statement reads",
         "retention": "how long the source keeps a change",
     },
-    "source: table": {
+    'source "sqlserver": table': {
         "poll_interval": "of this table alone",
         "max_poll_interval": "of this table alone",
+    },
+    'source "consul"': {
+        "address": "URL of an agent or of the servers",
+        "token": "ACL token, sent in a header; `docs/consul.md` has its policy",
+        "datacenter": "the datacenter to observe",
+        "datacenters": "instead, several",
+        "services": "names and patterns (`web-*`) of services to observe; none: the catalog alone",
+        "tags": "observes instances that have all of these",
+        "filter": "observes instances that match this expression of Consul's",
+        "start": "`latest` leaves out the snapshot of what is there at first sight",
+        "start_index": "leaves out of the snapshot what has not changed since this index",
+        "poll_interval": "how often the cluster is looked at",
+        "wait": "how long a blocking query waits for a change",
+        "hold_removals_over": 'a greater share gone at once (`"30%"`) needs a second look',
+        "accept_filtered": "`true` believes answers from which ACLs have left something out",
+        "consistency": "`stale`: any server; `consistent`: a leader made sure of",
+        "max_stale": "an answer older than this is asked for again, from the leader",
+        "connections": "requests at once, each with a thread; watches not counted",
+        "watches": "services that change often and are watched on their own",
+        "requests_per_second": "requests to the cluster, at most",
+        "request_timeout": "how long a request may take, beside its `wait`",
+        "deadline": "how long one round of this source may take",
+        "page": "changes that one round takes of a stream",
+        "ca_file": "PEM file with the authorities that vouch for the agent",
+        "client_cert": "PEM file with the certificate to show to the agent",
+        "client_key": "PEM file with its key",
     },
     "output": {
         "type": "kind of destination",
@@ -92,10 +121,15 @@ MEANINGS = {
 }
 
 DEFAULTS_SAID = {
-    ("source", "max_poll_interval"): "`30s`, or `poll_interval`",
-    ("source", "retention"): "what the server says, else `72h`",
-    ("source: table", "max_poll_interval"): "the source's",
-    ("source: table", "poll_interval"): "the source's",
+    ('source "sqlserver"', "tables"): "required",
+    ('source "sqlserver"', "max_poll_interval"): "`30s`, or `poll_interval`",
+    ('source "sqlserver"', "retention"): "what the server says, else `72h`",
+    ('source "sqlserver": table', "max_poll_interval"): "the source's",
+    ('source "sqlserver": table', "poll_interval"): "the source's",
+    ('source "consul"', "datacenter"): "the agent's",
+    ('source "consul"', "datacenters"): "the agent's",
+    ('source "consul"', "wait"): "short in Functions, else long",
+    ('source "consul"', "ca_file"): "those of this machine",
     ("ingest", "queue"): f"`{DEFAULTS.ingest_queue}`",
     ("capture", "schedule"): f"`{DEFAULTS.capture.schedule}`",
     ("topics", "schedule"): f"`{DEFAULTS.topics.schedule}`",
@@ -146,12 +180,12 @@ class _Asked(Reader):
         return reader
 
     def text(self, key: str, default: str = "", *, required: bool = False) -> str:
-        self._note(key, "text", "required" if required else f"`{default}`")
+        self._note(key, "text", "required" if required else f"`{default}`" if default else "none")
         return super().text(key, default, required=required)
 
     def secret(self, key: str, *, required: bool = False) -> str:
         found = super().secret(key, required=required)
-        self._note(key, "text, secret", "required")
+        self._note(key, "text, secret", "required" if required else "none")
         return found
 
     def choice(self, key: str, known: Sequence[str], default: str) -> str:
@@ -175,17 +209,24 @@ class _Asked(Reader):
         self._note(key, f"number{_limits(lambda n: f'{n:g}', low, high, 1)}", f"`{default}`")
         return super().count(key, default, low=low, high=high)
 
+    def share(self, key: str, default: float) -> float:
+        self._note(key, "share, 0 to 1", f"`{default:g}`")
+        return super().share(key, default)
+
     def items(self, key: str) -> list[Item]:
-        self._note(key, "list of texts", "required")
+        self._note(key, "list of texts", "none")
         return super().items(key)
 
     def blocks(self, kind: str) -> Iterator[Reader]:
         self._kinds.add(kind)
-        place = f"{self.place}: {kind}" if self.place else kind
         blocks = [block for block in self._block.blocks if block.kind == kind]
         if not blocks and kind not in ("source", "output", "table"):
             blocks = [hcl.Block(kind, (), 1, kind)]
-        return (_Asked.of(block, self.problems, self.rows, place) for block in blocks)
+        return (_Asked.of(block, self.problems, self.rows, self._place(block)) for block in blocks)
+
+    def _place(self, block: hcl.Block) -> str:
+        kind = f'source "{block.labels[0]}"' if block.kind == "source" else block.kind
+        return f"{self.place}: {kind}" if self.place else kind
 
     def _note(self, key: str, form: str, default: str) -> None:
         meaning = MEANINGS[self.place][key]

@@ -97,7 +97,8 @@ def _source(reader: Reader, found: tuple[TableSettings, ...]) -> SqlServerSettin
     server = tables.server(reader, "db_connection_string")
     if server is None:
         return SqlServerSettings(UNNAMED, "", "", "", found)
-    name = server.label if names.is_name("name", server.label) else UNNAMED
+    label = names.host_label(server.host)
+    name = label if names.is_name("name", label) else UNNAMED
     return SqlServerSettings(name, server.odbc, server.database, server.server, found)
 
 

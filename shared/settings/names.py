@@ -1,5 +1,6 @@
 """Names that the file gives to queues, containers and the like, and the app settings that bindings read beside it."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 
@@ -42,6 +43,24 @@ def named(reader: Reader, key: str, kind: str, default: str) -> str:
     return default
 
 
+def of_source(reader: Reader, host: str | None, example: str) -> str:
+    """Return the name of a source: the block's label, else the first label of its host, None when that is not known."""
+    kind, label, *_ = (*reader.labels, "", "")
+    name = label or host_label(host or "")
+    if host and not name:
+        hint = f'source "{kind}" "{example}" {{ … }}: localhost and IP addresses say nothing about whose data it is'
+        reader.problem("needs a name", hint=hint)
+    elif name and not is_name("name", name):
+        reader.problem("cannot name a source", value=name, hint=form("name"))
+    return name
+
+
+def host_label(host: str) -> str:
+    """Return the first label of a host's name in lower case, "" for this machine and for an IP address."""
+    label = host.lower().partition(".")[0]
+    return "" if label in {"localhost", "(local)", ""} or _is_address(host) else label
+
+
 def ingest_queue(reader: Reader, key: str, environ: Mapping[str, str]) -> str:
     """Read the ingest queue's name, which the binding of deliver takes from its app setting."""
     found = environ.get(INGEST_QUEUE, "")
@@ -64,6 +83,14 @@ def schedule(reader: Reader, key: str, environ: Mapping[str, str], setting: str,
     if found and not _SCHEDULE.fullmatch(found):
         reader.problems.add_setting(setting, "is no schedule", hint=hint)
     return _bound(reader, key, text, environ, setting) or default
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _bound(reader: Reader, key: str, text: str, environ: Mapping[str, str], setting: str) -> str:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal, cast
 
-from shared.settings import connections, names, tables
+from shared.settings import connections, consul, names, tables
 from shared.settings.model import (
     AzureSettings,
     CaptureSettings,
     DeliverSettings,
     OutputSettings,
     Settings,
+    SourceSettings,
     SqlServerSettings,
     TableSettings,
     TopicsSettings,
@@ -19,7 +20,7 @@ from shared.settings.names import DEFAULTS
 from shared.settings.problems import Problems, did_you_mean
 from shared.settings.reading import Item, Reader
 
-SOURCES = ("sqlserver",)
+SOURCES = ("consul", "sqlserver")
 OUTPUTS = {"servicebus": "topics", "console": "console"}
 """Kinds of outputs, each with the name of one that has no label."""
 FORMATS = ("dstream",)
@@ -55,31 +56,26 @@ def read(root: Reader, environ: Mapping[str, str], problems: Problems) -> Settin
     return settings
 
 
-def _sources(root: Reader) -> Iterator[SqlServerSettings]:
+def _sources(root: Reader) -> Iterator[SourceSettings]:
     readers = list(root.blocks("source"))
     if not readers:
         root.problem("there is no source", hint='source "sqlserver" "name" { … }')
     taken: set[str] = set()
     for reader in readers:
-        kind, name, *_ = (*reader.labels, "", "")
+        kind = reader.labels[0] if reader.labels else ""
         if kind not in SOURCES:
             reader.problem("unknown kind of source", value=kind, hint=did_you_mean(kind, SOURCES))
             continue
-        source = _sql_server(reader, name)
+        source = consul.read(reader) if kind == "consul" else _sql_server(reader)
         if source.name and source.name.lower() in taken:
             reader.problem("a second source of this name", value=source.name, hint="label each source differently")
         taken.add(source.name.lower())
         yield source
 
 
-def _sql_server(reader: Reader, label: str) -> SqlServerSettings:
+def _sql_server(reader: Reader) -> SqlServerSettings:
     server = tables.server(reader, "connection_string")
-    name = label or (server.label if server else "")
-    if server and not name:
-        hint = 'source "sqlserver" "sql1" { … }: localhost and IP addresses say nothing about whose data it is'
-        reader.problem("needs a name", hint=hint)
-    elif name and not names.is_name("name", name):
-        reader.problem("cannot name a source", value=name, hint=names.form("name"))
+    name = names.of_source(reader, server.host if server else None, "sql1")
     default = SqlServerSettings(name, "", "", "", ())
     settings = SqlServerSettings(
         name=name,

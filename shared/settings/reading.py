@@ -101,6 +101,10 @@ class Reader:
             return default
         return self._within(key, value.data, default, (low, high), "")
 
+    def share(self, key: str, default: float) -> float:
+        """Return a share of a whole, 0 to 1."""
+        return self._measured(key, units.share, default, (0.0, 1.0), "")
+
     def items(self, key: str) -> list[Item]:
         """Return the texts of a list, without those that are none."""
         value = self._value(key)

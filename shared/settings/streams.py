@@ -20,6 +20,37 @@ class NamedStream:
     max_poll_interval_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class SelectedStreams:
+    """Streams that only the source can name: `form` has `<datacenter>` or a pattern where it will say more."""
+
+    form: str
+    why: str
+    poll_interval_s: float
+
+
+def selected(source: SourceSettings) -> Sequence[SelectedStreams]:
+    """Return what else `source` selects, in the order of the configuration."""
+    if not isinstance(source, ConsulSettings):
+        return []
+    found: list[SelectedStreams] = []
+    for datacenter in source.datacenters or ("<datacenter>",):
+        if not source.datacenters:
+            found.append(_of_agent(naming.stream(source.name, datacenter, "catalog"), source))
+        for name in source.services:
+            form = naming.stream(source.name, datacenter, "service", name)
+            if PATTERN & set(name):
+                why = "a stream of each service that matches"
+                found.append(SelectedStreams(form, why, source.poll_interval_s))
+            elif not source.datacenters:
+                found.append(_of_agent(form, source))
+    return found
+
+
+def _of_agent(form: str, source: ConsulSettings) -> SelectedStreams:
+    return SelectedStreams(form, "in the datacenter of the agent", source.poll_interval_s)
+
+
 def named(source: SourceSettings) -> Sequence[NamedStream]:
     """Return the streams that `source` surely has, in the order of the configuration.
 

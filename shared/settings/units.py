@@ -1,4 +1,4 @@
-"""Durations and sizes with their units."""
+"""Durations, sizes and shares with their units."""
 
 import re
 
@@ -8,6 +8,7 @@ _BYTES = {"B": 1, "KB": 1024, "KIB": 1024, "MB": 1024**2, "MIB": 1024**2, "GB": 
 _DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([KMG]i?B|B)", re.ASCII | re.IGNORECASE)
+_SHARE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(%?)", re.ASCII)
 
 
 def seconds(text: str) -> float:
@@ -38,3 +39,16 @@ def size(text: str) -> int:
         message = 'a size is written "512B", "256KB" or "1MB"'
         raise ValueError(message)
     return int(float(found[1]) * _BYTES[found[2].upper()])
+
+
+def share(text: str) -> float:
+    """Return a share of a whole, `30%` or `0.3`, as a number.
+
+    Raises:
+        ValueError: it is none; the message is a hint.
+    """
+    found = _SHARE.fullmatch(text)
+    if not found:
+        message = 'a share is written "30%" or 0.3'
+        raise ValueError(message)
+    return float(found[1]) / 100 if found[2] else float(found[1])

@@ -1,6 +1,5 @@
 """Where a SQL Server database is: `sqlserver://` URLs and ODBC connection strings, as the ODBC driver wants them."""
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,12 +52,6 @@ class SqlServer:
     server: str
     database: str
     odbc: str = field(repr=False)
-
-    @property
-    def label(self) -> str:
-        """Return the first label of the host's name in lower case, "" for this machine and for an IP address."""
-        label = self.host.lower().partition(".")[0]
-        return "" if label in {"localhost", "(local)", ""} or _is_address(self.host) else label
 
 
 def sql_server(text: str, faults: Faults) -> SqlServer | None:
@@ -174,11 +167,3 @@ def _from_odbc(text: str, faults: Faults) -> tuple[str, dict[str, str]]:
     if not pairs.get("Database"):
         faults.append(("names no database", "append ;Database=Name"))
     return server, pairs
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -109,6 +109,7 @@ async def test_status_shows_the_streams_also_while_the_broker_is_away(tmp_path):
                         "max_poll_interval_s": 30.0,
                     }
                 ],
+                "selected": [],
                 "outputs": [{"name": "topics", "type": "servicebus"}],
             },
         ),
@@ -130,16 +131,46 @@ async def test_status_shows_the_streams_also_while_the_broker_is_away(tmp_path):
     ],
 )
 def test_config_check_prints_json_and_tells_by_its_exit_code(tmp_path, text, code, said):
-    (tmp_path / "sluice.hcl").write_text(text)
+    done = config_check(tmp_path, text, "--json")
 
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "config", "check", "--json"],
-        cwd=tmp_path,
+    assert (done.returncode, done.stderr) == (code, "")
+    assert json.loads(done.stdout) == said | ({"file": "sluice.hcl"} if code == 0 else {})
+
+
+def test_config_check_says_what_consul_has_yet_to_name(tmp_path):
+    one = 'source "consul" "c1" {
+  address = "http://h"
+  datacenter = "dc1"
+  services = ["web", "api-*"]
+}
+'
+    two = 'source "consul" "c2" {
+  address = "http://h"
+  services = ["web"]
+  poll_interval = "5s"
+}
+'
+
+    done = config_check(tmp_path, one + two)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "sluice.hcl: 2 streams, and what Consul has yet to name, nothing wrong",
+        "  c1/dc1/catalog -> c1.dc1.catalog.events (every 1 s)",
+        "  c1/dc1/service/web -> c1.dc1.service.web.events (every 1 s)",
+        "  c1/dc1/service/api-*: a stream of each service that matches (every 1 s)",
+        "  c2/<datacenter>/catalog: in the datacenter of the agent (every 5 s)",
+        "  c2/<datacenter>/service/web: in the datacenter of the agent (every 5 s)",
+    ]
+
+
+def config_check(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "sluice.hcl").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "cli", "config", "check", *options],
+        cwd=folder,
         env={"PYTHONPATH": str(ROOT), **SETTINGS},
         capture_output=True,
         text=True,
         check=False,
     )
-
-    assert (done.returncode, done.stderr) == (code, "")
-    assert json.loads(done.stdout) == said | ({"file": "sluice.hcl"} if code == 0 else {})

@@ -12,7 +12,7 @@ BAD = Path(__file__).parent / "bad"
 SOURCE = 'source "sqlserver" "sql1" {\n  connection_string = env("SqlServer")\n  tables = ["Persons"]\n}\n'
 
 
-@pytest.mark.parametrize("name", ["native", "dstream-2024", "dstream-2025"])
+@pytest.mark.parametrize("name", ["native", "consul", "dstream-2024", "dstream-2025"])
 def test_every_problem_is_reported_at_once_with_place_value_and_hint(files, app, name):
     environ = app | {
         "INGEST": app["ServiceBus"],
