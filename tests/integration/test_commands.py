@@ -138,18 +138,18 @@ def test_config_check_prints_json_and_tells_by_its_exit_code(tmp_path, text, cod
 
 
 def test_config_check_says_what_consul_has_yet_to_name(tmp_path):
-    one = 'source "consul" "c1" {
-  address = "http://h"
+    one = """source "consul" "c1" {
+  address    = "http://h"
   datacenter = "dc1"
-  services = ["web", "api-*"]
+  services   = ["web", "api-*"]
 }
-'
-    two = 'source "consul" "c2" {
-  address = "http://h"
-  services = ["web"]
+"""
+    two = """source "consul" "c2" {
+  address       = "http://h"
+  services      = ["web"]
   poll_interval = "5s"
 }
-'
+"""
 
     done = config_check(tmp_path, one + two)
 
