@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cli import config, run, status, streams
+from cli import config, run, state, status, streams
 from shared import telemetry
 from shared.errors import ConfigError, InvalidConfigError, SluiceError
 from shared.settings import load
@@ -89,6 +89,31 @@ def pause_command(file: Path | None, names: tuple[str, ...]) -> None:
 def resume_command(file: Path | None, names: tuple[str, ...], start: str | None, *, skip: bool, restored: bool) -> None:
     """Go on with paused or halted streams. STREAM may hold * and ?."""
     _work(file, lambda wiring: streams.resume(wiring, names, start=start, skip=skip, restored=restored))
+
+
+@sluice.group("state")
+def state_group() -> None:
+    """Carry what is stored of streams elsewhere, or keep it."""
+
+
+@state_group.command("export")
+@click.option("--to", "file", metavar="FILE", default="-", show_default=True, help="Where to; - is standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
+def export_command(config_file: Path | None, file: str, *, as_json: bool) -> None:
+    """Write all that is stored of all streams, as text; they may go on meanwhile."""
+    _work(config_file, lambda wiring: state.take(wiring, file, as_json=as_json))
+
+
+@state_group.command("import")
+@click.argument("file", metavar="FILE")
+@click.option("--dry-run", is_flag=True, help="Say what is there already, and change nothing.")
+@click.option("--replace", "over", is_flag=True, help="Have the copies of the file instead of what is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_obj
+def import_command(config_file: Path | None, file: str, *, dry_run: bool, over: bool, as_json: bool) -> None:
+    """Go on with the streams of an exported FILE (- is standard input), where they were when it was written."""
+    _work(config_file, lambda wiring: state.restore(wiring, file, dry_run=dry_run, over=over, as_json=as_json))
 
 
 @sluice.command("run")

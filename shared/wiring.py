@@ -32,7 +32,9 @@ from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.claims import AzureClaimStore
 from shared.stores.azure.journals import AzureJournalStore
 from shared.stores.azure.leases import AzureLease
+from shared.stores.azure.restoring import AzureRestoring
 from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateStore
+from shared.stores.azure.taking import AzureTaking
 
 
 class Wiring:
@@ -91,6 +93,17 @@ class Wiring:
     def control(self) -> AzureControl:
         """The bell that every operator's command rings."""
         return AzureControl(self.account, self.settings.state_table)
+
+    @property
+    def taking(self) -> AzureTaking:
+        """What copies all that is stored."""
+        return AzureTaking(self.account, self.settings.state_table, self.settings.memo_container)
+
+    @property
+    def restoring(self) -> AzureRestoring:
+        """What brings a copy back."""
+        place = (self.account, self.settings.state_table, self.settings.memo_container)
+        return AzureRestoring(*place, destinations=self.destinations, clock=self.clock)
 
     async def sources(self) -> dict[str, SourceInUse]:
         """Return the configured sources by name, opened.
