@@ -40,16 +40,21 @@ def test_the_first_sight_is_a_snapshot():
     assert [change.event for change in seen(catalog({"web": []}, "dc1"))] == ["service_seen"]
 
 
-def test_removed_comes_before_added_and_added_before_changed():
-    old = rows(instance("n1", "b"), instance("n1", "a"), instance("n1", "same"), instance("n1", "x"))
-    new = rows(instance("n1", "d"), instance("n1", "c"), instance("n1", "same"), instance("n1", "x", Port=81))
+def test_removed_comes_before_added_and_added_before_changed_each_by_key():
+    old = rows(*(instance("n1", service_id) for service_id in ("gone-3", "gone-1", "gone-2", "same", "y", "x")))
+    new = rows(
+        *(instance("n1", service_id, Port=81) for service_id in ("y", "x")),
+        *(instance("n1", service_id) for service_id in ("new-2", "new-1", "same")),
+    )
 
     assert told(old, new) == [
-        ("instance_removed", "n1/a"),
-        ("instance_removed", "n1/b"),
-        ("instance_added", "n1/c"),
-        ("instance_added", "n1/d"),
+        ("instance_removed", "n1/gone-1"),
+        ("instance_removed", "n1/gone-2"),
+        ("instance_removed", "n1/gone-3"),
+        ("instance_added", "n1/new-1"),
+        ("instance_added", "n1/new-2"),
         ("instance_changed", "n1/x"),
+        ("instance_changed", "n1/y"),
     ]
 
 

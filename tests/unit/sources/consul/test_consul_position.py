@@ -51,6 +51,10 @@ def test_the_same_index_counts_on():
     assert continued(Place(5, 7, 3), 7, after=Position(""), now=NOW) == Place(5, 7, 3)
 
 
+def test_an_epoch_goes_on_where_everything_before_was_told():
+    assert continued(Place(5, 7, 3), 7, after=encode(Place(5, 7, 3)), now=NOW) == Place(5, 7, 3)
+
+
 def test_an_index_that_falls_raises_the_epoch():
     assert continued(Place(5, 7, 3), 6, after=Position(""), now=NOW) == Place(CLOCK, 6, 0)
 

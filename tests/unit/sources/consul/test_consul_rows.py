@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import TransientError
@@ -71,6 +71,8 @@ def test_the_same_service_id_on_two_nodes_is_two_instances():
     assert len(instances([instance("node-1", "web"), instance("node-2", "web")], "dc1")) == 2
 
 
+@example(("a", "b/c"), ("a/b", "c"))
+@example(("/", "a"), ("%2F", "a"))
 @given(st.tuples(st.text() | NAMES, st.text() | NAMES), st.tuples(st.text() | NAMES, st.text() | NAMES))
 def test_different_instances_have_different_keys(one, other):
     assert (instance_key(*one) == instance_key(*other)) == (one == other)
