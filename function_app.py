@@ -4,7 +4,7 @@ import os
 
 import azure.functions as func
 
-from functions import capture, deliver, health
+from functions import capture, deliver, health, sync_topics
 from shared import telemetry
 from shared.errors import ConfigError, InvalidConfigError
 from shared.settings import load
@@ -30,3 +30,4 @@ else:
     app.register_functions(health.blueprint(wiring.reasons))
     app.register_functions(capture.blueprint(wiring))
     app.register_functions(deliver.blueprint(wiring))
+    app.register_functions(sync_topics.blueprint(wiring))

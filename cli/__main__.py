@@ -4,16 +4,18 @@ Exit codes: 0 done, 1 it did not work, 2 the configuration or the command line i
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
-from cli import config, run, state, status, streams
+from cli import config, run, state, status, streams, topics
 from shared import telemetry
 from shared.errors import ConfigError, InvalidConfigError, SluiceError
 from shared.settings import load
+from shared.settings.names import CA_FILE
 from shared.wiring import Wiring
 
 WRONG, FAILED = 2, 1
@@ -114,6 +116,34 @@ def export_command(config_file: Path | None, file: str, *, as_json: bool) -> Non
 def import_command(config_file: Path | None, file: str, *, dry_run: bool, over: bool, as_json: bool) -> None:
     """Go on with the streams of an exported FILE (- is standard input), where they were when it was written."""
     _work(config_file, lambda wiring: state.restore(wiring, file, dry_run=dry_run, over=over, as_json=as_json))
+
+
+@sluice.group("topics")
+def topics_group() -> None:
+    """Make the topics of the streams."""
+
+
+@topics_group.command("sync")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--prune", is_flag=True, help="Delete topics that Sluice made and no stream has, with all they hold.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@click.option("--adopt", is_flag=True, help="Take over topics of another deployment, which must be gone.")
+@click.option(
+    "--ca-file",
+    envvar=CA_FILE,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Authority of the management API's certificate, a PEM file.  [default: $SLUICE_CA_FILE]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def topics_sync_command(
+    file: Path | None, ca_file: Path | None, *, dry_run: bool, prune: bool, yes: bool, adopt: bool, as_json: bool
+) -> None:
+    """Create the topics that are missing, each with its subscription, spread over the namespaces."""
+    if ca_file is not None:
+        os.environ[CA_FILE] = str(ca_file)
+    switches = {"dry_run": dry_run, "prune": prune, "yes": yes, "adopt": adopt, "as_json": as_json}
+    _work(file, lambda wiring: topics.sync(wiring, **switches))
 
 
 @sluice.command("run")

@@ -21,6 +21,7 @@ from shared.events import (
     Stream,
     StreamState,
 )
+from shared.topics import FoundTopic, Label, Placement
 
 
 class Source(Protocol):
@@ -277,6 +278,67 @@ class ClaimStore(Protocol):
         Raises:
             TransientError: the store is away.
             RejectedError: it is gone, or is not the one that was put.
+        """
+        ...
+
+
+class TopicAdministration(Protocol):
+    """Makes and removes the topics of one namespace, at a pace that leaves room for its messages."""
+
+    async def topics(self) -> Sequence[FoundTopic]:
+        """Return every topic of the namespace.
+
+        Raises:
+            TransientError: the namespace is away, busy or refuses us.
+            ConfigError: it has no management API that can be reached.
+        """
+        ...
+
+    async def make(self, topic: str, label: Label, *, adopt: bool = False) -> None:
+        """Bring a topic of ours to be all there, from wherever an earlier attempt has left it; idempotent.
+
+        It takes messages from when it has its subscription. `adopt` takes it over from another owner.
+
+        Raises:
+            TransientError: the namespace is away, busy, full or refuses us.
+            ConfigError: the topic cannot be made so, or belongs to somebody else.
+        """
+        ...
+
+    async def delete(self, topic: str) -> None:
+        """Delete a topic with all that it holds; one that is gone is no error.
+
+        Raises:
+            TransientError: the namespace is away, busy or refuses us.
+        """
+        ...
+
+
+class Placements(Protocol):
+    """Remembers in which namespace each topic is; a placement is never changed."""
+
+    async def load(self) -> tuple[str, Sequence[Placement]]:
+        """Return who we are to topics, "" when that was never decided, and every placement.
+
+        Raises:
+            TransientError: the store is away.
+            ConfigError: a newer release wrote a placement.
+        """
+        ...
+
+    async def claim(self) -> str:
+        """Return who we are to topics, deciding it at the first call ever.
+
+        Raises:
+            TransientError: the store is away.
+        """
+        ...
+
+    async def place(self, placement: Placement) -> str:
+        """Store a placement unless there is one, and return the namespace that is stored.
+
+        Raises:
+            TransientError: the store is away.
         """
         ...
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
 from shared import naming, sinks, sources
+from shared.administration import ServiceBusAdministration
 from shared.amqp import Namespace
 from shared.capture import Capture, SourceInUse
 from shared.checkpoint import Checkpoint
@@ -25,16 +27,19 @@ from shared.packing import Packing
 from shared.ports import Sink, Source
 from shared.pump import SessionPump, incoming
 from shared.settings import connections
-from shared.settings.model import OutputSettings, Settings, SourceSettings
+from shared.settings.model import AzureSettings, OutputSettings, Settings, SourceSettings
 from shared.settings.problems import Problems
-from shared.sinks.servicebus import QueueLook, ServiceBusSink
+from shared.settings.streams import named
+from shared.sinks.servicebus import QueueLook, ServiceBusSink, SpreadSink
 from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.claims import AzureClaimStore
 from shared.stores.azure.journals import AzureJournalStore
 from shared.stores.azure.leases import AzureLease
+from shared.stores.azure.placements import AzurePlacements
 from shared.stores.azure.restoring import AzureRestoring
 from shared.stores.azure.tables import AzureControl, AzureMarkStore, AzureStateStore
 from shared.stores.azure.taking import AzureTaking
+from shared.topic_sync import TopicSync
 
 
 class Wiring:
@@ -61,6 +66,7 @@ class Wiring:
         self._looking: asyncio.Task[list[str]] | None = None
         self._captures: dict[int, Capture] = {}
         self._deliver: Deliver | None = None
+        self._topics: TopicSync | None = None
         self._sources: dict[str, SourceInUse] = {}
 
     @property
@@ -172,6 +178,29 @@ class Wiring:
             self._open.push_async_callback(self._look.close)
         return self._look
 
+    async def topics(self) -> TopicSync:
+        """Return what makes the topics of every stream.
+
+        Raises:
+            ConfigError: no output has topics, or the management API of a namespace cannot be reached.
+        """
+        if self._topics is None:
+            settings = self.settings
+            outputs = {output.name: tuple(output.namespaces) for output in settings.outputs if output.namespaces}
+            if not outputs:
+                msg = "no output has topics"
+                raise ConfigError(msg, hint='output "topics" { type = "servicebus" }')
+            namespaces = {name: of for output in settings.outputs for name, of in output.namespaces.items()}
+            self._topics = TopicSync(
+                sources=self.sources,
+                named={source.name: [each.stream for each in named(source)] for source in settings.sources},
+                outputs=outputs,
+                administrations={name: self._administration(name, of) for name, of in namespaces.items()},
+                placements=AzurePlacements(self.account, settings.state_table),
+                clock=self.clock,
+            )
+        return self._topics
+
     def pump(self, deliver: Callable[[Incoming], Awaitable[None]]) -> SessionPump:
         """Return what receives from the ingest queue where no Functions host does."""
         namespace = Namespace(self.settings.bus, retry_total=0)
@@ -276,8 +305,22 @@ class Wiring:
                 return said
         return {}
 
+    def _administration(self, name: str, namespace: AzureSettings) -> ServiceBusAdministration:
+        topics = self.settings.topics
+        reached = replace(namespace, client_id=topics.client_id or namespace.client_id)
+        made = ServiceBusAdministration(name, reached, topics, self.clock)
+        self._open.push_async_callback(made.close)
+        return made
+
     def _sink(self, output: OutputSettings) -> Sink:
-        opened: Sink = _kind(sinks, output.kind).open_sink(output, self.settings)
+        opened: Sink
+        if len(output.namespaces) > 1:
+            placements = AzurePlacements(self.account, self.settings.state_table)
+            limit = self.settings.capture.max_message_bytes
+            spread = {name: ServiceBusSink(of, max_message_bytes=limit) for name, of in output.namespaces.items()}
+            opened = SpreadSink(spread, partial(placements.find, output.name))
+        else:
+            opened = _kind(sinks, output.kind).open_sink(output, self.settings)
         self._open.push_async_callback(opened.close)
         return opened
 

@@ -147,17 +147,22 @@ output "topics" {{
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run `sluice` with these arguments; return exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
+        process = await self.begin(*arguments)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Start `sluice` with these arguments; whoever calls waits for its end."""
+        return await asyncio.create_subprocess_exec(
             str(Path(__file__).parents[1] / ".venv/bin/python"),
             "-m",
             "cli",
             *arguments,
             env={**os.environ, **self.environment},
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
 
     @asynccontextmanager
     async def wiring(self) -> AsyncIterator[Wiring]:

@@ -66,14 +66,21 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Origin:
-    """The connection of a request, as a fault sees it."""
+    """The connection of a request, as a fault sees it, and the answer that it waits for."""
 
     transport: asyncio.BaseTransport | None
+    answered: asyncio.Future[web.Response]
 
     def cut(self) -> None:
         """End it without a word."""
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
+        self.answer(web.Response(status=503))  # which reaches nobody
+
+    def answer(self, response: web.Response) -> None:
+        """Answer the request, unless it was answered or cut."""
+        if not self.answered.done():
+            self.answered.set_result(response)
 
     def resumed(self) -> None:
         """Nothing else waits on it."""
@@ -93,10 +100,10 @@ class Administration:
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answer one request, when no fault holds it up."""
-        origin = _Origin(request.transport)
+        origin = _Origin(request.transport, asyncio.get_running_loop().create_future())
         if self._broker.is_out:
             origin.cut()
-            return web.Response(status=503)
+            return await origin.answered
         query = request.query
         asked = Asked(
             request.method,
@@ -107,15 +114,11 @@ class Administration:
             int(query.get("$top", PAGE)),
             self.address,
         )
-        answered: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
         token = request.headers.get("Authorization", "")
-
-        def answer(response: web.Response) -> None:
-            if not answered.done():
-                answered.set_result(response)
-
-        self._broker.faults.run(Request("administer", asked.path, origin, lambda: self._respond(asked, token), answer))
-        return await answered
+        self._broker.faults.run(
+            Request("administer", asked.path, origin, lambda: self._respond(asked, token), origin.answer)
+        )
+        return await origin.answered
 
     def _respond(self, asked: Asked, token: str) -> web.Response:
         traffic = self._broker.traffic
@@ -247,7 +250,7 @@ async def serving(broker: Broker, context: ssl.SSLContext, port: int = 0) -> Asy
     administration = Administration(broker)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", administration.serve)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, port, ssl_context=context, reuse_address=True).start()

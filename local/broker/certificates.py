@@ -37,7 +37,9 @@ def server_context(ca_file: Path) -> ssl.SSLContext:
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sluice local broker")])
+    serial = x509.random_serial_number()
+    # A name of its own, so that a file may hold the authorities of several brokers.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Sluice local broker {serial:x}"[:64])])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     now = datetime.now(UTC)
     return (
@@ -45,7 +47,7 @@ def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + LIFETIME)
         .add_extension(names, critical=False)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -53,6 +53,7 @@ _OPTIONS: dict[str, Any] = {
 
 MAX_LOOK = 100
 
+_SYNC = "`sluice topics sync` creates the topics of all streams, as the timer sync_topics does"
 _BUSY_WAIT = re.compile(r"wait (\d+) seconds")
 
 
@@ -172,6 +173,48 @@ class ServiceBusSink:
         closing.add_done_callback(self._closing.discard)
 
 
+class SpreadSink:
+    """Sends to topics that are spread over several namespaces, by the name of each; `placed` looks up a topic's.
+
+    A topic never moves, so it is looked up once.
+    """
+
+    def __init__(
+        self, namespaces: Mapping[str, ServiceBusSink], placed: Callable[[str], Awaitable[str | None]]
+    ) -> None:
+        self._namespaces = namespaces
+        self._placed = placed
+        self._known: dict[str, ServiceBusSink] = {}
+
+    async def send(self, to: str, messages: Sequence[Message]) -> None:
+        """Send the messages and wait until the service has accepted all of them.
+
+        Raises:
+            TransientError: the topic was not placed yet; or it is away, missing, disabled, full, busy or refuses us.
+            RejectedError: one of the messages can never be accepted; those before it are durable.
+        """
+        if not messages:
+            return
+        if to not in self._known:
+            self._known[to] = await self._look_up(to)
+        await self._known[to].send(to, messages)
+
+    async def close(self) -> None:
+        """Close the senders of every namespace; idempotent. No send may be under way."""
+        await asyncio.gather(*(each.close() for each in self._namespaces.values()))
+
+    async def _look_up(self, to: str) -> ServiceBusSink:
+        namespace = await self._placed(to)
+        if namespace is None:
+            reason = f"topic {to} is in no namespace yet"
+            raise TransientError(reason, lasting=True, hint=_SYNC)
+        if namespace not in self._namespaces:
+            reason = f"topic {to} is in {namespace}, which is not listed"
+            hint = f"add {namespace} to the connections of the output: a topic never moves"
+            raise TransientError(reason, lasting=True, hint=hint)
+        return self._namespaces[namespace]
+
+
 class QueueLook:
     """Looks into a queue without taking anything out of it."""
 
@@ -221,11 +264,11 @@ def _translated(entity: str, role: str) -> Iterator[None]:
 def _translation(entity: str, role: str, why: ServiceBusError) -> TransientError:
     match why:
         case MessagingEntityNotFoundError():
-            hint = f"create {entity}: a topic with ordering, duplicate detection and a subscription, or a queue"
+            hint = f"create {entity}: {_SYNC}; a queue as the README says"
         case ServiceBusAuthenticationError() | ServiceBusAuthorizationError():
             hint = f"give this identity the role '{role}', or correct the key of the connection string"
         case MessagingEntityDisabledError():
-            hint = f"set the status of {entity} to Active"
+            hint = f"`sluice topics sync` completes a topic that it began; else set the status of {entity} to Active"
         case ServiceBusQuotaExceededError():
             hint = f"{entity} or the namespace is at its quota: let consumers catch up, or raise its size"
         case ServiceBusError(inner_exception=ClientAuthenticationError()):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tests/unit/settings/samples"
-ALL = {"capture", "deliver", "health", "health_reasons"}
+ALL = {"capture", "deliver", "health", "health_reasons", "sync_topics"}
 LOAD = """
 import asyncio, sys
 from pathlib import Path
