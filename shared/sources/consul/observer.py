@@ -1,0 +1,303 @@
+"""The Consul observer: what the catalog and the selected services are now, compared with what they were."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Final
+
+from shared import naming, schedule
+from shared.clock import SystemClock
+from shared.errors import ConfigError, SluiceError, TransientError
+from shared.events import FoundStream, Memo, Observation, Position, Stream
+from shared.ports import Clock
+from shared.settings.model import ConsulSettings
+from shared.sources.consul import changes, removals, rows
+from shared.sources.consul.http import MAX_CONNECTIONS, Answer, Http, Mode
+from shared.sources.consul.marks import Marks
+from shared.sources.consul.position import Place, continued
+from shared.sources.consul.reads import Reads
+from shared.sources.consul.watches import COARSE, Watches
+
+log = logging.getLogger("sluice.consul")
+
+SHORT_WAIT_S: Final = 0.25
+"""How long blocking queries wait where a probe waits for them: Functions are paid by the time they run."""
+LONG_WAIT_S: Final = 300.0
+"""How long they wait in a process of its own: Consul's own default."""
+FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S = 1.0, 60.0
+"""How soon removals that are held are looked at again, in seconds."""
+
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One answer about a stream, and its rows."""
+
+    answer: Answer[Any]
+    rows: rows.Rows
+
+
+@dataclass(slots=True)
+class _Held:
+    """Removals of a stream that are not believed yet."""
+
+    problem: ConfigError
+    times: int
+    again_at: float
+
+
+class ConsulObserver:
+    """Observes the catalog and the selected services of the configured datacenters."""
+
+    def __init__(self, settings: ConsulSettings, http: Http, *, wait_s: float, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._wait_s = wait_s
+        self._reads = Reads(settings, http, clock)
+        self._watches: dict[str, Watches] = {}
+        self._held: dict[Stream, _Held] = {}
+
+    async def discover(self, known: Collection[Stream]) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
+        """Return the catalog of each datacenter, and every service that is named, or matches a pattern.
+
+        While a datacenter cannot be reached, its streams are those that are named or known.
+        """
+        watches = await self._datacenters()
+        outcomes = await asyncio.gather(*(self._names(each) for each in watches), return_exceptions=True)
+        found: list[Stream] = []
+        problems = [held.problem for held in self._held.values()]
+        failures: list[SluiceError] = []
+        for each, outcome in zip(watches, outcomes, strict=True):
+            names: Collection[str] = ()
+            if isinstance(outcome, SluiceError):
+                failures.append(outcome)
+                problems.append(ConfigError(outcome.message, where=each.datacenter, hint=outcome.hint))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                names = outcome
+            services = self._selected(each.datacenter, names, known)
+            each.marks.select(services)
+            found += [self._catalog(each.datacenter), *services.values()]
+        if len(failures) == len(watches):
+            raise failures[0]
+        interval_s = self._settings.poll_interval_s
+        return [FoundStream(s, Position(""), interval_s, interval_s, float("inf")) for s in found], problems
+
+    async def probe(self, streams: Collection[Stream]) -> frozenset[Stream]:
+        """Return which may have changed since they were observed, and those that discovery does not know yet.
+
+        A datacenter that cannot be reached does not hold up others: its catalog is named, and reading it says why.
+        """
+        if not streams:
+            return frozenset()
+        watches = await self._datacenters()
+        failures = await _each(watches, Watches.probe)
+        well = [each for each in watches if each.datacenter not in failures]
+        if not self._marked(well, streams):
+            failures |= await _each(well, Watches.go_on)
+            well = [each for each in watches if each.datacenter not in failures]
+        if not well:
+            raise next(iter(failures.values()))
+        return self._marked(well, streams) | {
+            each.marks.catalog for each in watches if each.datacenter in failures and each.marks.catalog in streams
+        }
+
+    async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
+        """Compare what there is with `memo`; without one, everything is a snapshot, as far as `start` wants it."""
+        watches, name = await self._subject(stream)
+        mark = watches.marks.get(stream)
+        head = memo.head if memo is not None else {}
+        at_least = max(mark.at_least if mark is not None else 0, int(head.get("index", 0)))
+        try:
+            identity = await watches.identify()
+            is_new = mark is None or mark.fresh
+            look = await self._look(watches.datacenter, name, at_least=at_least, fresh=is_new, memo=memo)
+            if memo is not None:
+                look = await self._believed(stream, name, look, memo)
+        except TransientError:
+            watches.lose()
+            raise
+        known = str(head.get("identity", ""))
+        place = continued(
+            Place(head["epoch"], head["index"], head["n"]) if head else None,
+            look.answer.index,
+            after=after,
+            now=self._clock.now(),
+            replaced=bool(known and identity and known != identity),
+        )
+        found = changes.between(memo.items, look.rows) if memo is not None else self._snapshot(look)
+        events = changes.events(stream, found, place, self._clock.now())
+        service = watches.marks.read(stream, name, mark, look.answer.index)
+        if service is not None and found:
+            watches.heat(service)
+        if memo is not None and not events:
+            return Observation((), memo)
+        seen = {"epoch": place.epoch, "index": place.index, "n": place.n + len(events), "identity": identity or known}
+        return Observation(events, Memo(seen, look.rows))
+
+    async def close(self) -> None:
+        """End what waits in the background."""
+        await asyncio.gather(*(each.close() for each in self._watches.values()))
+
+    async def _look(
+        self,
+        datacenter: str,
+        name: str,
+        *,
+        memo: Memo | None,
+        at_least: int = 0,
+        fresh: bool = False,
+        mode: Mode | None = None,
+    ) -> _Look:
+        if not name:
+            catalog = await self._reads.catalog(datacenter, at_least=at_least, fresh=fresh, mode=mode)
+            known = memo.items if memo is not None else {}
+            return _Look(catalog, rows.catalog(catalog.data, datacenter, known))
+        instances = await self._reads.instances(datacenter, name, at_least=at_least, fresh=fresh, mode=mode)
+        return _Look(instances, rows.instances(instances.data, datacenter))
+
+    async def _believed(self, stream: Stream, name: str, look: _Look, memo: Memo) -> _Look:
+        """Return a look in which everything that is gone is really gone: what is doubted stays as it was."""
+        settings, known = self._settings, memo.items
+        missing = known.keys() - look.rows.keys()
+        why = removals.doubt(len(missing), len(known), look.answer, settings)
+        if not why:
+            self._held.pop(stream, None)
+            return look
+        second = await self._look(naming.parts(stream)[1], name, memo=memo, mode="consistent")
+        denied = removals.denial(missing, known.keys() - second.rows.keys(), second.answer, settings)
+        if not denied:
+            self._held.pop(stream, None)
+            return second
+        self._hold(stream, len(missing), denied)
+        return _Look(look.answer, {**look.rows, **{key: known[key] for key in missing}})
+
+    def _hold(self, stream: Stream, count: int, reason: str) -> None:
+        """Say that removals are held, and when to look again."""
+        hint = "if they are gone for good, see to the token's policy, or set accept_filtered or hold_removals_over"
+        before = self._held.get(stream)
+        times = before.times + 1 if before is not None else 1
+        wait_s = schedule.backoff(times, FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S, 0.0)
+        problem = ConfigError(f"{count} removals are held: {reason}", where=stream, hint=hint)
+        if before is None or before.problem.message != problem.message:
+            log.error("removals held", extra={"stream": stream, "count": count, "reason": reason, "hint": hint})
+        self._held[stream] = _Held(problem, times, self._clock.monotonic() + wait_s)
+
+    def _snapshot(self, look: _Look) -> Sequence[changes.Change]:
+        """Return what is there at first sight, less what `start` and `start_index` leave out."""
+        settings = self._settings
+        if settings.start == "latest":
+            return ()
+        found = changes.seen(look.rows)
+        if not settings.start_index:
+            return found
+        if isinstance(look.answer.data, dict):  # a catalog has one index for all
+            return found if look.answer.index > settings.start_index else ()
+        changed_at = {_key(instance): _modified(instance) for instance in look.answer.data}
+        return [change for change in found if changed_at[change.key] > settings.start_index]
+
+    async def _datacenters(self) -> Sequence[Watches]:
+        """Return what watches each datacenter; which they are is found once."""
+        if not self._watches:
+            names = await self._reads.datacenters()
+            waiting = MAX_CONNECTIONS - self._settings.connections
+            hot = max(min(self._settings.watches, waiting // len(names) - COARSE), 0)
+            for name in names:
+                self._watches[name] = Watches(
+                    name,
+                    Marks(self._catalog(name), partial(self._stream, name)),
+                    self._settings,
+                    self._reads,
+                    wait_s=self._wait_s,
+                    hot=hot,
+                    clock=self._clock,
+                )
+        return list(self._watches.values())
+
+    async def _subject(self, stream: Stream) -> tuple[Watches, str]:
+        """Return who watches a stream, and the name of its service; "" for a catalog.
+
+        Raises:
+            ConfigError: the stream is not configured.
+        """
+        await self._datacenters()
+        _, datacenter, *kind = naming.parts(stream)
+        watches, name = self._watches.get(datacenter), kind[1] if len(kind) > 1 else ""
+        if watches is None or stream not in {self._catalog(datacenter), self._stream(datacenter, name)}:
+            msg = f"{stream} is not configured"
+            raise ConfigError(msg, hint="name its datacenter in datacenters of the source, and its service in services")
+        return watches, name
+
+    async def _names(self, watches: Watches) -> Collection[str]:
+        return (await self._reads.catalog(watches.datacenter, fresh=True)).data
+
+    def _selected(self, datacenter: str, names: Collection[str], known: Collection[Stream]) -> dict[str, Stream]:
+        """Return the streams of services by name: those named, and those of a pattern that are there or were."""
+        named = [name for name in self._settings.services if not _PATTERN & set(name)]
+        parts = (naming.parts(stream) for stream in known)
+        kept = [part[3] for part in parts if part[1:3] == (datacenter, "service")]
+        found = {name: self._stream(datacenter, name) for name in (*named, *sorted({*names, *kept}))}
+        return {name: stream for name, stream in found.items() if stream is not None}
+
+    def _stream(self, datacenter: str, name: str) -> Stream | None:
+        """Return the stream of a service that the configuration selects."""
+        if name and any(name == wanted or fnmatchcase(name, wanted) for wanted in self._settings.services):
+            return naming.stream(self._settings.name, datacenter, "service", name)
+        return None
+
+    def _catalog(self, datacenter: str) -> Stream:
+        return naming.stream(self._settings.name, datacenter, "catalog")
+
+    def _marked(self, watches: Collection[Watches], streams: Collection[Stream]) -> frozenset[Stream]:
+        """Return what is marked in some datacenters, and the streams whose removals are to be looked at again."""
+        now = self._clock.monotonic()
+        again = {
+            stream
+            for stream, held in self._held.items()
+            if now >= held.again_at and stream in streams
+            if naming.parts(stream)[1] in {each.datacenter for each in watches}
+        }
+        return frozenset(again.union(*(each.marks.among(streams) for each in watches)))
+
+
+@asynccontextmanager
+async def open_observer(
+    settings: ConsulSettings, *, resident: bool = False, clock: Clock | None = None
+) -> AsyncIterator[ConsulObserver]:
+    """Open the observer; nothing is connected until it is used. `resident` is a process of its own."""
+    http = Http(settings)
+    wait_s = settings.wait_s if settings.wait_s is not None else LONG_WAIT_S if resident else SHORT_WAIT_S
+    observer = ConsulObserver(settings, http, wait_s=wait_s, clock=clock or SystemClock())
+    try:
+        yield observer
+    finally:
+        await observer.close()
+        await http.close()
+
+
+async def _each(watches: Sequence[Watches], work: Callable[[Watches], Awaitable[None]]) -> dict[str, SluiceError]:
+    """Do it in each datacenter, side by side, and return what went wrong in which."""
+    outcomes = await asyncio.gather(*(work(each) for each in watches), return_exceptions=True)
+    failures: dict[str, SluiceError] = {}
+    for each, outcome in zip(watches, outcomes, strict=True):
+        if isinstance(outcome, SluiceError):
+            failures[each.datacenter] = outcome
+        elif outcome is not None:
+            raise outcome
+    return failures
+
+
+def _key(instance: Mapping[str, Any]) -> str:
+    return rows.instance_key(instance["Node"]["Node"], instance["Service"]["ID"])
+
+
+def _modified(instance: Mapping[str, Any]) -> int:
+    """Return when an instance, its node or one of its checks was last modified."""
+    parts = (instance["Node"], instance["Service"], *(instance.get("Checks") or ()))
+    return max(int(part.get("ModifyIndex", 0)) for part in parts)

@@ -1,0 +1,273 @@
+"""What tells of changes in a datacenter: few requests, whatever the number of its services.
+
+Three coarse watches see the catalog and what is not passing; what differs names the services. An index that rises and
+shows nothing has changed some service all the same: then a sweep asks the selected ones. Services that change often
+have a blocking query of their own where requests are held open for long.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from shared.errors import SluiceError
+from shared.ports import Clock
+from shared.settings.model import ConsulSettings
+from shared.sources.consul.coarse import CATALOG, CRITICAL, NODES, WARNING, Coarse, Subject
+from shared.sources.consul.http import Wait
+from shared.sources.consul.marks import Marks, Service
+from shared.sources.consul.queries import Queries
+from shared.sources.consul.reads import Reads
+from shared.sources.consul.sweep import Sweep
+
+COARSE: Final = 3
+"""Blocking queries that watch a whole datacenter."""
+HELD_S: Final = 10.0
+"""Waits of so many seconds and more are held open between probes."""
+NODES_EVERY_S: Final = 60.0
+"""How often nodes are looked at: another address of a node is seen by nothing else."""
+SLICE_S: Final = 5.0
+"""How long one probe goes on with a sweep, where requests are not held open."""
+
+
+class Watches:
+    """Marks the streams of one datacenter that may have changed.
+
+    `wait_s` is how long blocking queries wait: shortly, they are part of each probe; for long, tasks hold them open.
+    Then up to `hot` services have one of their own.
+    """
+
+    def __init__(
+        self,
+        datacenter: str,
+        marks: Marks,
+        settings: ConsulSettings,
+        reads: Reads,
+        *,
+        wait_s: float,
+        hot: int,
+        clock: Clock,
+    ) -> None:
+        self.datacenter = datacenter
+        self.marks = marks
+        self.identity = ""
+        self._reads = reads
+        self._wait_s = wait_s
+        self._clock = clock
+        self._sweep = Sweep(datacenter, marks, settings, reads, clock)
+        self._queries = Queries(hot, clock)
+        self._catalog = Coarse(CATALOG)
+        self._checks = (Coarse(CRITICAL), Coarse(WARNING))
+        self._nodes = Coarse(NODES)
+        self._nodes_at = float("-inf")
+        self._changed_nodes: dict[str, int] = {}
+        self._something = asyncio.Event()
+        self._is_identified = False
+        self._alone = asyncio.Lock()
+
+    async def probe(self) -> None:
+        """Mark what may have changed; with long waits, what was found since the last time.
+
+        Raises:
+            TransientError: a watch cannot be answered; what others showed is marked.
+            ConfigError: Consul refuses.
+        """
+        if self._wait_s < HELD_S:
+            await self._look()
+            return
+        if self._is_new():
+            await self._begin()
+        for coarse in self._needed():
+            self._queries.hold(coarse.kind.name, partial(self._attend, coarse))
+        self._queries.hold("sweep", self._find)
+        self._queries.check()
+
+    async def go_on(self) -> None:
+        """Go on with a sweep, if there is one and nothing in the background does it.
+
+        Raises:
+            TransientError: Consul cannot be reached.
+            ConfigError: it refuses.
+        """
+        if self._wait_s < HELD_S:
+            await self._sweep.run(SLICE_S)
+
+    async def identify(self) -> str:
+        """Return the identity of the cluster; when another one answers, everything may have changed.
+
+        Raises:
+            TransientError: it cannot be reached.
+        """
+        async with self._alone:
+            return await self._identify()
+
+    def lose(self) -> None:
+        """Note a failed contact: another cluster may answer next time."""
+        self._is_identified = False
+
+    def heat(self, service: Service) -> None:
+        """Note a change of a service; one that changes often gets a blocking query of its own."""
+        service.changes += 1
+        service.changed_at = self._clock.monotonic()
+        if service.is_hot:
+            self._queries.hold_hot(service.name, partial(self._wait_for, service))
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        await self._queries.close()
+
+    def _needed(self) -> Sequence[Coarse]:
+        """Return the watches that wait: where no service is selected, no health is of interest."""
+        return (self._catalog, *self._checks) if self.marks.services else (self._catalog,)
+
+    def _is_new(self) -> bool:
+        return any(not coarse.index for coarse in self._needed())
+
+    async def _look(self) -> None:
+        """Ask every watch once, side by side."""
+        if not self._is_new():
+            await self.identify()
+            nodes = [self._look_at_nodes()] if self.marks.services else []
+            await _together([*(self._ask(coarse) for coarse in self._needed()), *nodes])
+            await self._resolve()
+        if self._is_new():
+            await self._begin()
+
+    async def _begin(self) -> None:
+        """See what there is, and mark everything: nobody knows what changed until now."""
+        async with self._alone:
+            await self._identify()
+            if not self._is_new():
+                return
+            watches = (*self._needed(), self._nodes) if self.marks.services else self._needed()
+            reads = [self._reads.read(c.kind.path, c.kind.shape, self.datacenter, fresh=True) for c in watches]
+            try:
+                answers = await _together(reads)
+            except SluiceError:
+                self.lose()
+                raise
+            for coarse, answer in zip(watches, answers, strict=True):
+                coarse.learn(answer.index, answer.data)
+            self._nodes_at = self._clock.monotonic()
+            self._changed_nodes.clear()
+            self._sweep.forget()
+            for name in self._catalog.kept:
+                self.marks.mark_service(name, self._catalog.index)
+            self.marks.mark_all()
+
+    async def _identify(self) -> str:
+        if not self._is_identified:
+            found = await self._reads.trust_domain(self.datacenter)
+            if found and self.identity and found != self.identity:
+                self._forget()
+            self.identity = found or self.identity
+            self._is_identified = True
+        return self.identity
+
+    def _forget(self) -> None:
+        for coarse in (self._catalog, *self._checks, self._nodes):
+            coarse.forget()
+
+    async def _attend(self, coarse: Coarse) -> None:
+        """Ask one watch in the background, where others may have found that everything has to be looked at anew."""
+        if self._is_new():
+            await self._begin()
+        else:
+            await self.identify()
+            await self._ask(coarse)
+
+    async def _ask(self, coarse: Coarse, *, wait: bool = True) -> None:
+        """Ask one watch, and mark what its answer shows."""
+        kind, known = coarse.kind, coarse.index
+        waiting = Wait(known, self._wait_s) if wait else None
+        try:
+            answer = await self._reads.read(kind.path, kind.shape, self.datacenter, at_least=known, wait=waiting)
+        except SluiceError:
+            self.lose()
+            raise
+        if coarse.index != known:
+            return  # everything was looked at anew meanwhile
+        if answer.index < known:
+            self.lose()
+            self._forget()
+            return
+        self._follow(coarse, coarse.learn(answer.index, answer.data), rose=answer.index > known)
+
+    def _follow(self, coarse: Coarse, subjects: frozenset[Subject], *, rose: bool) -> None:
+        """Mark whom an answer concerns, and look for what it does not show.
+
+        A service that is gone may have gone with its node, and others have lost an instance.
+        """
+        if not rose and not subjects:
+            return
+        for service, node in subjects:
+            if node:
+                self._changed_nodes[node] = coarse.index
+            else:
+                self.marks.mark_service(service, coarse.index)
+        if coarse is self._catalog:
+            if subjects:
+                self.marks.mark_catalog(coarse.index)
+            is_explained = subjects and all(subject.service in coarse.kept for subject in subjects)
+            self._sweep.want(0 if is_explained else coarse.index)
+        elif coarse is not self._nodes:
+            self._sweep.want()
+        self._something.set()
+
+    async def _look_at_nodes(self) -> None:
+        if self._clock.monotonic() >= self._nodes_at + NODES_EVERY_S:
+            await self._ask(self._nodes, wait=False)
+            self._nodes_at = self._clock.monotonic()
+
+    async def _resolve(self) -> None:
+        """Mark the services on the nodes that changed; when these are many, all services."""
+        if len(self._changed_nodes) > len(self.marks.services):
+            self._changed_nodes.clear()
+            self.marks.mark_all()
+        await _together([self._resolve_node(node, index) for node, index in self._changed_nodes.items()])
+
+    async def _resolve_node(self, node: str, index: int) -> None:
+        names = await self._reads.services_on(self.datacenter, node)
+        if names is None:  # it is gone, and nobody knows what was on it
+            self._sweep.want(index)
+        for name in names or ():
+            self.marks.mark_service(name, index)
+        if self._changed_nodes.get(node) == index:
+            del self._changed_nodes[node]
+
+    async def _find(self) -> None:
+        """Once something rose, or there is time: find out what changed."""
+        due_s = self._sweep.due_in()
+        if due_s is None or due_s > 0:
+            wait_s = min(NODES_EVERY_S, math.inf if due_s is None else due_s)
+            waiting = asyncio.ensure_future(self._something.wait())
+            await asyncio.wait((waiting,), timeout=wait_s)
+            waiting.cancel()
+        self._something.clear()
+        if self.marks.services and not self._is_new():
+            await self._look_at_nodes()
+            await self._resolve()
+        await self._sweep.run(SLICE_S)
+
+    async def _wait_for(self, service: Service) -> None:
+        """Wait until the index of one service moves, and mark it."""
+        known = service.index
+        index = await self._reads.index(self.datacenter, service.name, Wait(known, self._wait_s))
+        if index != service.index:
+            self.marks.mark(service.stream, index)
+            service.index = index  # it is marked: nobody else has to find out
+
+
+async def _together[T](awaited: Iterable[Awaitable[T]]) -> Sequence[T]:
+    """Wait for all, then raise the first error: what the others found is not lost.
+
+    Raises:
+        TransientError: Consul cannot be reached.
+        ConfigError: it refuses.
+    """
+    outcomes = await asyncio.gather(*awaited, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
