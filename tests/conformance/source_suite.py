@@ -18,7 +18,14 @@ type Told = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
 
 
 class Database(Protocol):
-    """One kind of source under test: three streams of rows `{"ID": int, "Name": str}`, empty in the beginning."""
+    """One kind of source under test: three streams of rows `{"ID": int, "Name": str}`, empty in the beginning.
+
+    `keeps_history`: the source itself does, so that a quiet stream moves on in it and a restore takes it back; else it
+    is observed.
+    """
+
+    @property
+    def keeps_history(self) -> bool: ...
 
     @property
     def source(self) -> Source: ...
@@ -157,8 +164,8 @@ class SourceSuite:
 
         batch = await database.source.read(quiet, NOWHERE, 10)
 
-        assert (batch.events, batch.more) == ((), False)
-        assert batch.position > NOWHERE
+        assert (list(batch.events), batch.more) == ([], False)
+        assert batch.position > NOWHERE or not database.keeps_history
 
     async def test_the_position_of_a_quiet_stream_moves_on_and_misses_nothing(self, database: Database) -> None:
         stream, other, _ = database.streams
@@ -169,8 +176,8 @@ class SourceSuite:
         quiet = await database.source.read(stream, one, 10)
         await database.commit({stream: [insert(row(2))]})
 
-        assert quiet.events == ()
-        assert quiet.position > one
+        assert list(quiet.events) == []
+        assert quiet.position > one or (quiet.position == one and not database.keeps_history)
         assert [event.after for event in await everything(database.source, stream, quiet.position)] == [row(2)]
 
     async def test_a_transaction_larger_than_a_page_is_read_in_parts(self, database: Database) -> None:
@@ -258,6 +265,8 @@ class SourceSuite:
         assert [event.after for event in await everything(database.source, stream, quiet)] == [row(2)]
 
     async def test_a_position_beyond_what_the_source_holds_is_lost(self, database: Database) -> None:
+        if not database.keeps_history:
+            pytest.skip("a kind that is observed has no history to go back in: positions only rise")
         stream = database.streams[0]
         await database.commit({stream: [insert(row(1))]})
         beyond = await database.go_back(stream)
@@ -267,5 +276,6 @@ class SourceSuite:
             await database.source.read(stream, beyond, 10)
 
     async def test_a_stream_that_is_not_there_is_a_setting_to_fix(self, database: Database) -> None:
+        source = database.streams[0].partition("/")[0]
         with pytest.raises(ConfigError, match="Nowhere"):
-            await database.source.read(Stream("sql1/TestDB/dbo/Nowhere"), NOWHERE, 10)
+            await database.source.read(Stream(f"{source}/TestDB/dbo/Nowhere"), NOWHERE, 10)

@@ -28,6 +28,8 @@ CREATE TABLE cleaned (stream TEXT PRIMARY KEY, n INTEGER);
 class Journal:
     """A journal as an application would keep it."""
 
+    keeps_history = True
+
     def __init__(self, file: Path, source: Source) -> None:
         self.file, self.source = file, source
         first, second, third = (naming.stream("app", name) for name in ("Persons", "Cars", "Quiet"))

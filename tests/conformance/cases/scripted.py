@@ -10,6 +10,8 @@ from tests.conformance.source_suite import NOWHERE, Database, row
 
 
 class ScriptedDatabase:
+    keeps_history = True
+
     def __init__(self) -> None:
         self.streams = (
             naming.stream("sql1", "TestDB", "dbo", "Persons"),

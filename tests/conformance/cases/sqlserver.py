@@ -17,6 +17,8 @@ _ROWS = {"c": 1, "d": 1, "u": 2}
 
 
 class SqlServerDatabase:
+    keeps_history = True
+
     def __init__(self, server: Server, settings: SqlServerSettings, source: SqlServerSource) -> None:
         self.server = server
         self.source = source
