@@ -23,7 +23,7 @@ from shared.stores.azure.taking import others
 ATTEMPTS = 20
 """Writes of a stream that somebody else keeps changing."""
 
-UNDER_WAY = "an import did not end: run `sluice state import` again, with --replace"
+UNDER_WAY = "an import did not end: import the file again, with --replace"
 
 
 @dataclass(frozen=True, slots=True)
