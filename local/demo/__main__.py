@@ -13,18 +13,34 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from aiohttp import ClientSession
+
 from local.cloud import Cloud, running
-from local.demo.watch import Arrived, watch
+from local.demo.services import DATACENTER, SERVICE, Picture, Services
+from local.demo.watch import Arrived, Taker, watch
 from local.demo.workload import TABLES, Workload
 from shared import naming
+from shared.events import Stream
 
 SETTINGS = Path(__file__).parents[2] / "sluice.hcl"
-LEASE = '\ncapture {\n  lease = "15s" # so that a killed capture is soon replaced\n}\n'
+MORE = f"""
+source "consul" "consul1" {{
+  address    = env("Consul")
+  datacenter = "{DATACENTER}"
+  services   = ["{SERVICE}"]
+}}
+
+capture {{
+  lease = "15s" # so that a killed capture is soon replaced
+}}
+"""
 SECONDS = 30.0
 LARGE = 10_000
 PAUSE_S = 0.1
 PATIENCE_S = 120.0
 """How long what was committed may take to arrive, in seconds, once the workload has ended."""
+
+_SERVICE_STREAM = naming.stream("consul1", DATACENTER, "service", SERVICE)
 
 
 async def _demo(seconds: float | None) -> int:
@@ -32,11 +48,10 @@ async def _demo(seconds: float | None) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    topics = {name: naming.topic(naming.stream("sql1", "TestDB", "dbo", name)) for name in TABLES}
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-demo-")))
         settings = directory / SETTINGS.name
-        settings.write_text(SETTINGS.read_text() + LEASE)
+        settings.write_text(SETTINGS.read_text() + MORE)
         workload = Workload()
         stack.callback(workload.close)
 
@@ -44,8 +59,8 @@ async def _demo(seconds: float | None) -> int:
             await asyncio.to_thread(workload.create, cloud.settings["SqlServerOdbc"])
             print(f"tables {' and '.join(TABLES)} are captured; starting the functions host …", flush=True)
 
-        print("starting storage, broker and database …", flush=True)
-        parts = ("azurite", "broker", "sqlserver", "host")
+        print("starting storage, broker, database and Consul …", flush=True)
+        parts = ("azurite", "broker", "sqlserver", "consul", "host")
         cloud = await stack.enter_async_context(
             running(parts, directory, settings_file=settings, before_host=create_tables, revive=True)
         )
@@ -53,24 +68,28 @@ async def _demo(seconds: float | None) -> int:
             print(f"  {part.name:<10} pid {part.pid}")
         if seconds is None:
             print("kill the host with `kill -9 <pid>`, as often as you like: nothing is lost. Ctrl-C ends the demo.")
-        arrived = {name: Arrived(name) for name in TABLES}
+        services = Services(await stack.enter_async_context(ClientSession(cloud.settings["Consul"])))
+        arrived, picture = {name: Arrived(name) for name in TABLES}, Picture()
+        takers: dict[Stream, Taker] = {_stream(name): arrived[name] for name in TABLES} | {_SERVICE_STREAM: picture}
         async with asyncio.TaskGroup() as tasks:
             watching = [
-                tasks.create_task(watch(cloud.settings["ServiceBus"], topic, arrived[name], colour=colour))
-                for name, topic in topics.items()
+                tasks.create_task(watch(cloud.settings["ServiceBus"], naming.topic(stream), taker, colour=colour))
+                for stream, taker in takers.items()
             ]
-            await _work(workload, cloud, stop, seconds)
+            await _work(workload, services, cloud, stop, seconds)
             print("nothing more is committed; waiting until all of it has arrived …", flush=True)
-            await _wait_for(workload, arrived)
+            await _wait_for(workload, arrived, services, picture)
             for task in watching:
                 task.cancel()
         captured = await asyncio.to_thread(workload.captured)
-    return _report(workload, captured, arrived)
+    return _report(workload, captured, arrived, services, picture)
 
 
-async def _work(workload: Workload, cloud: Cloud, stop: asyncio.Event, seconds: float | None) -> None:
+async def _work(
+    workload: Workload, services: Services, cloud: Cloud, stop: asyncio.Event, seconds: float | None
+) -> None:
     """Commit until the time is over or `stop` is set; the large transaction early, the kill half way."""
-    rng, loop = random.Random(workload.seed), asyncio.get_running_loop()
+    rng, loop, changing = random.Random(workload.seed), asyncio.get_running_loop(), random.Random(services.seed)
     started = loop.time()
     large_at, kill_at = (seconds or SECONDS) / 4, (seconds or SECONDS) / 2
     large = killed = False
@@ -88,6 +107,7 @@ async def _work(workload: Workload, cloud: Cloud, stop: asyncio.Event, seconds: 
             )
             await cloud.part("host").kill()
         await asyncio.to_thread(workload.transaction, rng)
+        await services.change(changing)
         try:
             async with asyncio.timeout(PAUSE_S):
                 await stop.wait()
@@ -95,30 +115,46 @@ async def _work(workload: Workload, cloud: Cloud, stop: asyncio.Event, seconds: 
             continue
 
 
-async def _wait_for(workload: Workload, arrived: dict[str, Arrived]) -> None:
+async def _wait_for(workload: Workload, arrived: dict[str, Arrived], services: Services, picture: Picture) -> None:
+    def waiting() -> bool:
+        tables = any(len(arrived[name].bodies) < len(workload.committed[name]) for name in TABLES)
+        return tables or (not picture.wrong and picture.rows != services.rows)
+
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while any(len(arrived[name].bodies) < len(workload.committed[name]) for name in TABLES):  # noqa: ASYNC110
+            while waiting():  # noqa: ASYNC110 - what arrives is told by nobody
                 await asyncio.sleep(PAUSE_S)
     except TimeoutError:
         print(f"not everything arrived within {PATIENCE_S:g} s", file=sys.stderr)
 
 
-def _report(workload: Workload, captured: dict[str, int], arrived: dict[str, Arrived]) -> int:
+def _report(
+    workload: Workload, captured: dict[str, int], arrived: dict[str, Arrived], services: Services, picture: Picture
+) -> int:
     row = "{:<28}{:>10}{:>10}{:>10}{:>11}{:>10}{:>10}"
     print("\n" + row.format("stream", "committed", "captured", "delivered", "duplicates", "lag p50", "lag p99"))
     wrong: list[str] = []
     for name in TABLES:
         there = arrived[name]
         committed = workload.committed[name]
-        stream = naming.stream("sql1", "TestDB", "dbo", name)
         lags = [f"{there.lag(part):.2f} s" for part in (0.5, 0.99)]
-        print(row.format(stream, len(committed), captured[name], len(there.bodies), there.repeats, *lags))
+        print(row.format(_stream(name), len(committed), captured[name], len(there.bodies), there.repeats, *lags))
         wrong.extend(filter(None, [there.first_difference(committed)]))
+    lags = [f"{picture.lag(part):.2f} s" for part in (0.5, 0.99)]
+    print(row.format(_SERVICE_STREAM, services.made, "-", picture.taken, picture.repeats, *lags))
+    wrong.extend(filter(None, [picture.difference(services.rows)]))
     for difference in wrong:
         print(difference, file=sys.stderr)
-    print("NOT equal" if wrong else "everything committed was delivered, in order, each value equal")
-    return 1 if wrong else 0
+    if wrong:
+        print("NOT equal")
+        return 1
+    print("everything committed was delivered, in order, each value equal;")
+    print(f"the events of {SERVICE} make the picture that Consul has: {len(services.rows)} instances")
+    return 0
+
+
+def _stream(table: str) -> Stream:
+    return naming.stream("sql1", "TestDB", "dbo", table)
 
 
 def _seconds() -> float | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from azure.servicebus import ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
@@ -22,6 +22,14 @@ AT_ONCE = 500
 WAIT_S = 0.5
 SHOWN_PER_PIECE = 12
 """Lines that one received piece shows before it says how many more there were."""
+
+
+class Taker(Protocol):
+    """Whoever wants to know what a topic brought."""
+
+    def take(self, body: dict[str, Any], now: datetime) -> bool:
+        """Note one delivery; False for a repeat."""
+        ...
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ class Arrived:
         return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0
 
 
-async def watch(connection_string: str, topic: str, arrived: Arrived, *, colour: bool) -> None:
+async def watch(connection_string: str, topic: str, arrived: Taker, *, colour: bool) -> None:
     """Receive from a topic's subscription until cancelled, through whatever interruptions."""
     while True:
         try:
@@ -75,7 +83,7 @@ async def watch(connection_string: str, topic: str, arrived: Arrived, *, colour:
             await asyncio.sleep(WAIT_S)
 
 
-async def _receive(receiver: ServiceBusReceiver, arrived: Arrived, *, colour: bool) -> None:
+async def _receive(receiver: ServiceBusReceiver, arrived: Taker, *, colour: bool) -> None:
     while True:
         received = await receiver.receive_messages(max_message_count=AT_ONCE, max_wait_time=WAIT_S)
         now = datetime.now(UTC)
@@ -87,7 +95,7 @@ async def _receive(receiver: ServiceBusReceiver, arrived: Arrived, *, colour: bo
 def _show(bodies: Sequence[bytes], *, colour: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for body in bodies[:SHOWN_PER_PIECE]:
-        op = {"Insert": "c", "Update": "u", "Delete": "d"}[json.loads(body)["metadata"]["OperationType"]]
+        op = {"Insert": "c", "Update": "u", "Delete": "d", "Read": "r"}[json.loads(body)["metadata"]["OperationType"]]
         message = Message(id="", session="", subject=op, content_type="application/json", body=body)
         print(line(message, width, colour))
     if len(bodies) > SHOWN_PER_PIECE:
