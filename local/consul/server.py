@@ -229,9 +229,9 @@ class Server:
 
 
 def _meta(datacenter: Datacenter, query: Query, index: int, catalog: Catalog) -> dict[str, str]:
-    """Return the headers of a read; an index is never 0, which would make clients spin."""
+    """Return the headers of a read; an index is never 0, for every catalog starts with something in each table."""
     return {
-        "X-Consul-Index": str(max(1, index)),
+        "X-Consul-Index": str(index),
         "X-Consul-Knownleader": str(datacenter.has_leader).lower(),
         "X-Consul-Lastcontact": str(datacenter.last_contact_ms(catalog)),
         "X-Consul-Effective-Consistency": query.consistency,

@@ -55,6 +55,18 @@ async def test_a_check_that_is_not_told_in_time_fails(consul, name):
     await consul.put(f"/agent/service/deregister/{name}")
 
 
+async def test_a_check_that_is_given_more_time_keeps_its_status(consul, service, name):
+    check = {"ID": f"{name}-c", "Name": "more", "Status": "passing", "ServiceID": service}
+    await consul.put("/agent/check/register", {**check, "TTL": "200ms"})
+    await consul.put("/agent/check/register", {**check, "TTL": "30m"})
+    path = f"/health/service/{name}"
+    answer = await consul.until(path, lambda entries: status(entries) == "passingpassing")
+
+    later = await consul.get(f"{path}?index={answer.index}&wait=500ms")
+
+    assert (later.index, later.value) == (answer.index, answer.value)
+
+
 async def test_checks_come_and_go_on_their_own(consul, service, name):
     await consul.put("/agent/check/register", {"ID": f"{name}-c", "Name": "more", "TTL": "30m", "ServiceID": service})
     await consul.until(f"/health/service/{name}", lambda entries: "critical" in status(entries))

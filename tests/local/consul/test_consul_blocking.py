@@ -155,6 +155,18 @@ async def test_the_last_instance_that_goes_wakes_and_leaves_a_higher_index(consu
     assert (await consul.get(f"/health/service/{name}")).index >= answer.index
 
 
+async def test_a_service_without_instances_has_the_index_of_the_last_one_that_went(consul, node, name):
+    await consul.register(node, name)
+    await consul.deregister(node, ServiceID=name)
+    index = (await consul.get(f"/health/service/{name}-never")).index
+
+    await consul.register(node, f"{name}-other")
+    assert (await consul.get(f"/health/service/{name}-never")).index == index
+
+    await consul.deregister(node, ServiceID=f"{name}-other")
+    assert (await consul.get(f"/health/service/{name}-never")).index > index
+
+
 async def test_a_service_that_is_not_there_yet_is_waited_for(consul, node, name):
     index, query = await waiting(consul, f"/health/service/{name}")
 

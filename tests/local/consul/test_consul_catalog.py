@@ -28,12 +28,15 @@ async def test_a_registered_instance_is_shown_with_all_that_was_said_of_it(consu
 
 async def test_services_have_the_tags_of_all_of_their_instances(consul, node, name):
     await consul.register(node, name, ID=f"{name}-1", Tags=["a", "b"])
+    assert sorted((await consul.get("/catalog/services")).value[name]) == ["a", "b"]
+
     await consul.register(node, name, ID=f"{name}-2", Tags=["b", "c"])
-
     services = (await consul.get("/catalog/services")).value
-
     assert sorted(services[name]) == ["a", "b", "c"]
     assert services["consul"] == []
+
+    await consul.deregister(node, ServiceID=f"{name}-1")
+    assert sorted((await consul.get("/catalog/services")).value[name]) == ["b", "c"]
 
 
 async def test_ids_are_unique_per_node_only(consul, node, name):
