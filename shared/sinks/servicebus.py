@@ -31,6 +31,7 @@ from azure.servicebus.exceptions import (
 from shared import amqp
 from shared.errors import RejectedError, TransientError
 from shared.events import Message
+from shared.ports import Sink
 from shared.settings.model import AzureSettings, OutputSettings, Settings
 
 MAX_SENDERS = 100
@@ -179,12 +180,10 @@ class SpreadSink:
     A topic never moves, so it is looked up once.
     """
 
-    def __init__(
-        self, namespaces: Mapping[str, ServiceBusSink], placed: Callable[[str], Awaitable[str | None]]
-    ) -> None:
+    def __init__(self, namespaces: Mapping[str, Sink], placed: Callable[[str], Awaitable[str | None]]) -> None:
         self._namespaces = namespaces
         self._placed = placed
-        self._known: dict[str, ServiceBusSink] = {}
+        self._known: dict[str, Sink] = {}
 
     async def send(self, to: str, messages: Sequence[Message]) -> None:
         """Send the messages and wait until the service has accepted all of them.
@@ -203,7 +202,7 @@ class SpreadSink:
         """Close the senders of every namespace; idempotent. No send may be under way."""
         await asyncio.gather(*(each.close() for each in self._namespaces.values()))
 
-    async def _look_up(self, to: str) -> ServiceBusSink:
+    async def _look_up(self, to: str) -> Sink:
         namespace = await self._placed(to)
         if namespace is None:
             reason = f"topic {to} is in no namespace yet"

@@ -23,7 +23,7 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 from shared.settings.model import AzureSettings
-from shared.sinks.servicebus import ServiceBusSink
+from shared.sinks.servicebus import ServiceBusSink, SpreadSink
 
 LIVE = os.environ.get("SLUICE_TEST_SERVICEBUS", "")
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -128,6 +128,39 @@ class OnServiceBus:
             async with ServiceBusAdministrationClient.from_connection_string(self.connection_string) as service:
                 for name in self.queues:
                     await service.delete_queue(name)
+
+
+class OnTwoNamespaces:
+    """Queues in two namespaces in turn, and a sink that looks up where each is."""
+
+    refuses = True
+
+    def __init__(self, *places: OnServiceBus) -> None:
+        self.away = all(each.away for each in places)
+        self._places = {f"namespace {number}": each for number, each in enumerate(places)}
+        self._placed: dict[str, str] = {}
+        self.sink = SpreadSink({name: each.sink for name, each in self._places.items()}, self.find)
+
+    async def find(self, to: str) -> str | None:
+        return self._placed.get(to)
+
+    async def destination(self) -> str:
+        name, at = list(self._places.items())[len(self._placed) % 2]
+        to = await at.destination()
+        self._placed[to] = name
+        return to
+
+    async def received(self, to: str) -> Sequence[tuple[str, bytes]]:
+        return await self._at(to).received(to)
+
+    async def take_away(self, to: str) -> None:
+        await self._at(to).take_away(to)
+
+    async def bring_back(self, to: str) -> None:
+        await self._at(to).bring_back(to)
+
+    def _at(self, to: str) -> OnServiceBus:
+        return self._places[self._placed[to]]
 
 
 @asynccontextmanager

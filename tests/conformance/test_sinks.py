@@ -71,6 +71,12 @@ def namespace() -> Iterator[tuple[str, str]]:
         yield where
 
 
+@pytest.fixture(scope="session")
+def second_namespace() -> Iterator[tuple[str, str]]:
+    with service_bus.namespace() as where:
+        yield where
+
+
 @pytest.fixture
 async def memory() -> InMemory:
     return InMemory()
@@ -96,7 +102,15 @@ async def servicebus_by_the_sdk(namespace: tuple[str, str]) -> AsyncIterator[Pla
         yield place
 
 
-CASES = ("memory", "console", "servicebus", "servicebus_by_the_sdk")
+@pytest.fixture
+async def servicebus_in_two_namespaces(
+    namespace: tuple[str, str], second_namespace: tuple[str, str]
+) -> AsyncIterator[Place]:
+    async with service_bus.place(namespace) as one, service_bus.place(second_namespace) as other:
+        yield service_bus.OnTwoNamespaces(one, other)
+
+
+CASES = ("memory", "console", "servicebus", "servicebus_by_the_sdk", "servicebus_in_two_namespaces")
 
 
 @pytest.fixture(params=CASES)
