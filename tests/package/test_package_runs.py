@@ -54,11 +54,11 @@ def test_the_package_brings_driver_and_driver_manager_to_a_machine_without(built
     found = built.prints(LOADED, bare, tmp_path / "log")
     assert "mssql_python_odbc/libs/linux/debian_ubuntu" in found["driver"]
     assert found["libraries"]
-    assert not [file for file in found["libraries"] if not file.startswith(str(built.app))]
+    assert not [file for file in found["libraries"] if not file.startswith(str(built.root))]
 
 
 def test_without_its_libraries_health_alone_is_there_and_names_what_is_missing(built, bare, tmp_path):
-    found = built.without("odbc", tmp_path / "app").prints(INDEX, SETTINGS | bare, tmp_path / "log")
+    found = built.without("odbc", tmp_path / "root").prints(INDEX, SETTINGS | bare, tmp_path / "log")
     assert found["functions"] == ["health", "health_reasons"]
     [problem] = found["problems"]
     assert "libodbc.so.2" in problem
