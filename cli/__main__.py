@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 it did not work, 2 the configuration or the command line is wrong.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,13 +11,13 @@ from pathlib import Path
 import click
 
 from cli import config, run, state, status, streams, topics
+from cli.monitor.commands import monitor
+from cli.outcome import WRONG, finish
 from shared import telemetry
-from shared.errors import ConfigError, InvalidConfigError, SluiceError
+from shared.errors import ConfigError, InvalidConfigError
 from shared.settings import load
 from shared.settings.names import CA_FILE
 from shared.wiring import Wiring
-
-WRONG, FAILED = 2, 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -161,6 +160,9 @@ def run_command(file: Path | None, every: float) -> None:
     _work(file, lambda wiring: run.run(wiring, every_s=every), resident=True)
 
 
+sluice.add_command(monitor)
+
+
 def _work(file: Path | None, work: Callable[[Wiring], Awaitable[None]], *, resident: bool = False) -> None:
     async def working() -> None:
         wiring = Wiring(load(file), resident=resident)
@@ -169,14 +171,7 @@ def _work(file: Path | None, work: Callable[[Wiring], Awaitable[None]], *, resid
         finally:
             await wiring.close()
 
-    try:
-        asyncio.run(working())
-    except (ConfigError, InvalidConfigError) as why:
-        click.echo(f"sluice: {why}", err=True)
-        sys.exit(WRONG)
-    except SluiceError as why:
-        click.echo(f"sluice: {why}", err=True)
-        sys.exit(FAILED)
+    finish(working())
 
 
 def main() -> None:

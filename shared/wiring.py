@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -24,7 +24,7 @@ from shared.health import Health
 from shared.held import Shard
 from shared.journal import JournaledSource
 from shared.packing import Packing
-from shared.ports import Sink, Source
+from shared.ports import Observer, Sink, Source
 from shared.pump import SessionPump, incoming
 from shared.settings import connections
 from shared.settings.model import AzureSettings, OutputSettings, Settings, SourceSettings
@@ -323,6 +323,22 @@ class Wiring:
             opened = _kind(sinks, output.kind).open_sink(output, self.settings)
         self._open.push_async_callback(opened.close)
         return opened
+
+
+def open_source(settings: SourceSettings) -> AbstractAsyncContextManager[Source]:
+    """Open a source by itself, for whoever keeps no state.
+
+    Raises:
+        ConfigError: it cannot be used on this machine (no driver).
+    """
+    opened: AbstractAsyncContextManager[Source] = _kind(sources, settings.kind).open_source(settings)
+    return opened
+
+
+def open_observer(settings: SourceSettings) -> AbstractAsyncContextManager[Observer]:
+    """Open an observer by itself, for whoever remembers what it told, in a process of its own."""
+    opened: AbstractAsyncContextManager[Observer] = _kind(sources, settings.kind).open_observer(settings, resident=True)
+    return opened
 
 
 def _unknown(stream: Stream) -> ConfigError:

@@ -86,7 +86,7 @@ def line(message: Message, width: int | None, colour: bool) -> str:  # noqa: FBT
     except msgspec.DecodeError:
         text = message.body.decode(errors="backslashreplace")
         spans = [(_NO_TIME, _DIM), (f"{message.subject or '?':6}", _PLAIN), (message.session, _BOLD), (text, _PLAIN)]
-    return _joined(spans, width, colour=colour)
+    return joined(spans, width, colour=colour)
 
 
 def _spans(message: Message, body: _Body) -> Iterator[tuple[str, str]]:
@@ -122,7 +122,7 @@ def _value(value: Any) -> str:
     return _encode(value).decode()
 
 
-def _joined(spans: Sequence[tuple[str, str]], width: int | None, *, colour: bool) -> str:
+def joined(spans: Sequence[tuple[str, str]], width: int | None, *, colour: bool) -> str:
     """Join the parts with spaces, within `width` columns; colours take no room."""
     parts: list[str] = []
     left = width

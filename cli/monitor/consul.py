@@ -1,0 +1,118 @@
+"""`sluice monitor consul`: what changes in a catalog, or among the instances of a service."""
+
+import msgspec
+
+from cli.monitor import lines
+from cli.monitor.screen import Contact, Screen
+from shared import naming
+from shared.errors import TransientError
+from shared.events import ChangeEvent, Memo, Observation, Position, Stream
+from shared.formats.dstream import DStreamFormat
+from shared.ports import Clock, Observer
+from shared.settings.model import ConsulSettings
+from shared.settings.names import DEFAULTS
+from shared.wiring import open_observer
+
+LOOK_S = 0.1
+"""How often to look at what the blocking queries brought; the network is not asked."""
+AGAIN_S = 1.0
+"""How soon a server that cannot serve is asked again."""
+
+
+async def monitor(settings: ConsulSettings, service: str, screen: Screen, clock: Clock) -> None:
+    """Print what there is, then every change, until cancelled; the catalog without a `service`.
+
+    Whatever happened while the server could not be reached is printed when it is back.
+
+    Raises:
+        ConfigError: Consul refuses.
+        BrokenPipeError: nobody reads any more.
+    """
+    contact = Contact("Consul", clock)
+    watch = _Watch(_View(settings, service, screen), service)
+    while True:
+        try:
+            async with open_observer(settings) as observer:
+                await watch.begin(observer)
+                while True:
+                    await watch.look(observer)
+                    contact.keep()
+                    screen.check()
+                    await clock.sleep(LOOK_S)
+        except TransientError as why:  # a new observer has no back-off behind it: somebody is waiting
+            contact.lose(why)
+            screen.check()
+            await clock.sleep(max(AGAIN_S, why.retry_after or 0.0))
+
+
+class _Watch:
+    """The stream, and what is known of it: nothing at first."""
+
+    def __init__(self, view: "_View", service: str) -> None:
+        self._view = view
+        self._service = service
+        self._stream = Stream("")
+        self._memo: Memo | None = None
+        self._last = Position("")
+
+    async def begin(self, observer: Observer) -> None:
+        """Find the stream; in which datacenter it is, only Consul may know."""
+        catalog = (await observer.discover(()))[0][0].stream
+        source, datacenter, *_ = naming.parts(catalog)
+        self._stream = naming.stream(source, datacenter, "service", self._service) if self._service else catalog
+
+    async def look(self, observer: Observer) -> None:
+        """Print what has changed."""
+        if self._stream not in await observer.probe((self._stream,)):
+            return
+        found = await observer.observe(self._stream, self._memo, self._last)
+        self._view.show(self._stream, self._memo, found)
+        self._memo = found.memo
+        if found.events:
+            self._last = found.events[-1].position
+
+
+class _View:
+    """What is printed, as text or JSON."""
+
+    def __init__(self, settings: ConsulSettings, service: str, screen: Screen) -> None:
+        self._settings = settings
+        self._service = service
+        self._screen = screen
+        self._format = DStreamFormat(DEFAULTS.ingest_queue)
+
+    def show(self, stream: Stream, before: Memo | None, found: Observation) -> None:
+        """Print what was found, if anything, and how it is now."""
+        if before is not None and not found.events:
+            return
+        if self._screen.as_json:
+            for event in found.events:
+                self._screen.write(self._body(event))
+            self._screen.write(msgspec.json.encode({"summary": self._summary(stream, found.memo)}).decode())
+            return
+        index, since = found.memo.head["index"], self._settings.start_index
+        if before is None:
+            what = f"instances of service {self._service}" if self._service else "services"
+            where = f"in datacenter {naming.parts(stream)[1]} at {self._settings.address}"
+            self._screen.show((f"Monitoring {what} {where}", lines.BOLD))
+            narrowed = f", changed after index {since}" if since else ""
+            self._screen.show((f"Current state at index {index}{narrowed}:", lines.DIM))
+        elif before.head["epoch"] != found.memo.head["epoch"]:
+            said = f"The index went from {before.head['index']} to {index}: compared with what was known"
+            self._screen.show((said, lines.YELLOW))
+        for event in found.events:
+            self._screen.show(*lines.of(event))
+        items = found.memo.items
+        told = lines.healthy(items) if self._service else f"{len(items)} services."
+        self._screen.show((told, lines.PLAIN), (f"Last index update to: {index}", lines.DIM))
+
+    def _body(self, event: ChangeEvent) -> str:
+        event_id = naming.event_id(event.stream, 0, event.position, event.n)
+        return self._format.encode(event, event_id, naming.topic(event.stream)).decode()
+
+    def _summary(self, stream: Stream, memo: Memo) -> dict[str, object]:
+        said: dict[str, object] = {"Datacenter": naming.parts(stream)[1], "Index": memo.head["index"]}
+        if not self._service:
+            return said | {"Services": len(memo.items)}
+        healthy = sum(row["Status"] == "passing" for row in memo.items.values())
+        return said | {"Service": self._service, "Instances": len(memo.items), "Healthy": healthy}
