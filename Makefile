@@ -17,11 +17,12 @@ run: setup ## the local cloud on fixed ports, until Ctrl-C
 test: setup ## every test
 	$(PYTEST) -n auto --dist loadgroup
 
-check: setup ## format, lint, types, import rules, unit tests
+check: setup ## format, lint, types, import rules, Bicep templates, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy function_app.py shared functions cli local benchmarks tests tools
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.bicep
 	$(PYTEST) tests/unit -q
 
 bench: setup ## figures, beside the ceilings of the driver and the broker

@@ -103,6 +103,25 @@ param rejectedQueue string = 'rejected'
 @description('First topics; the timer sync_topics creates what the configuration names besides.')
 param topics array = []
 
+@description('Subscription of each topic.')
+@minLength(1)
+@maxLength(50)
+param subscriptionName string = 'sub1'
+
+@description('Size of a topic in MB.')
+@allowed([
+  1024
+  2048
+  3072
+  4096
+  5120
+  10240
+  20480
+  40960
+  81920
+])
+param topicMegabytes int = 5120
+
 @description('How long a subscription keeps a message that nobody takes, before it is dead-lettered: ISO 8601.')
 param subscriptionExpiry string = 'P14D'
 
@@ -116,7 +135,7 @@ param leaseContainer string = 'leases'
 param claimsContainer string = 'claims'
 
 @description('Container of what sources without a log remember.')
-param memosContainer string = 'memos'
+param memoContainer string = 'memos'
 
 @description('Days after which a claim is deleted; longer than any consumer needs.')
 @minValue(1)
@@ -226,7 +245,7 @@ module stateStorage 'modules/storage.bicep' = {
     containers: [
       leaseContainer
       claimsContainer
-      memosContainer
+      memoContainer
     ]
     tables: [
       stateTable
@@ -263,6 +282,8 @@ module entities 'modules/entities.bicep' = {
     ingestQueue: ingestQueue
     rejectedQueue: rejectedQueue
     topics: topics
+    topicMegabytes: topicMegabytes
+    subscriptionName: subscriptionName
     subscriptionExpiry: subscriptionExpiry
   }
 }
@@ -318,7 +339,7 @@ module roles 'modules/roles.bicep' = {
     stateTableName: stateTable
     leaseContainerName: leaseContainer
     claimsContainerName: claimsContainer
-    memosContainerName: memosContainer
+    memoContainerName: memoContainer
     vaultName: keyVault.outputs.name
     insightsName: monitoring.outputs.insightsName
   }

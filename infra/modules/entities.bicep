@@ -3,6 +3,8 @@ param namespaceName string
 param ingestQueue string
 param rejectedQueue string
 param topics array
+param topicMegabytes int
+param subscriptionName string
 param subscriptionExpiry string
 
 var never = 'P10675199DT2H48M5.4775807S'
@@ -51,14 +53,14 @@ resource firstTopics 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' = [for 
     duplicateDetectionHistoryTimeWindow: 'PT1H'
     enablePartitioning: false
     defaultMessageTimeToLive: never
-    maxSizeInMegabytes: 5120
+    maxSizeInMegabytes: topicMegabytes
   }
 }]
 
 // What nobody takes goes to the dead letters, which fill the topic like any other message.
 resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = [for (topic, i) in topics: {
   parent: firstTopics[i]
-  name: 'sub1'
+  name: subscriptionName
   properties: {
     requiresSession: false
     lockDuration: 'PT1M'

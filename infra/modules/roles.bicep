@@ -10,10 +10,11 @@ param stateAccountName string
 param stateTableName string
 param leaseContainerName string
 param claimsContainerName string
-param memosContainerName string
+param memoContainerName string
 param vaultName string
 param insightsName string
 
+var here = resourceGroup().id
 var administered = syncTopics ? namespaceNames : []
 var blobContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
 var blobOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
@@ -66,9 +67,9 @@ resource claimsContainer 'Microsoft.Storage/storageAccounts/blobServices/contain
   name: claimsContainerName
 }
 
-resource memosContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
+resource memoContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
   parent: stateBlobs
-  name: memosContainerName
+  name: memoContainerName
 }
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
@@ -81,7 +82,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
 
 // Without it the host guesses the length of the queue and scales late, silently.
 resource scalingReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty(scalingRoleId)) {
-  name: guid(resourceGroup().id, 'scaling reader')
+  name: guid(here, 'scaling reader')
   properties: {
     roleName: 'Sluice scaling reader (${resourceGroup().name})'
     description: 'Reads the properties of Service Bus entities, such as the number of messages; no messages, no keys.'
@@ -97,7 +98,7 @@ resource scalingReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if
       }
     ]
     assignableScopes: [
-      resourceGroup().id
+      here
     ]
   }
 }
@@ -184,8 +185,8 @@ resource keepsClaims 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 resource keepsMemos 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: memosContainer
-  name: guid(memosContainer.id, appPrincipalId, blobContributor)
+  scope: memoContainer
+  name: guid(memoContainer.id, appPrincipalId, blobContributor)
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'

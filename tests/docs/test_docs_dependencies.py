@@ -10,8 +10,10 @@ from tests.docs.markdown import ROOT
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MODULES = {
+    "PyYAML": "yaml",
     "azure-data-tables": "azure.data.tables",
     "azure-storage-blob": "azure.storage.blob",
+    "pycep-parser": "pycep",
     "pyodbc": "pyodbc",
     "python-hcl2": "hcl2",
 }
@@ -23,6 +25,23 @@ TOOLS = {
     "pytest-timeout": ("pyproject.toml", "\ntimeout = "),
     "pytest-xdist": ("Makefile", "-n auto"),
     "setuptools": ("pyproject.toml", "setuptools.build_meta"),
+    **{
+        f"azure-mgmt-{service}": ("tools/bicep/catalog.py", f'"azure.mgmt.{service}.')
+        for service in (
+            "applicationinsights",
+            "authorization",
+            "keyvault",
+            "loganalytics",
+            "monitor",
+            "msi",
+            "network",
+            "privatedns",
+            "resource",
+            "servicebus",
+            "storage",
+            "web",
+        )
+    },
 }
 """What is not imported: where it is called, and by which words."""
 
@@ -84,7 +103,7 @@ def test_every_dependency_with_a_line_is_used(name):
         return
     module = MODULES.get(name) or name.replace("-", "_")
     forms = {module, module.replace("azure_", "azure.", 1)}
-    folders = ("shared", "functions", "cli", "local", "tests")
+    folders = ("shared", "functions", "cli", "local", "tests", "tools")
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]
     wanted = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(map(re.escape, forms))})\b", re.MULTILINE)
     quoted = f"{module}." if name == "aiohttp" else "\0"

@@ -1,0 +1,1 @@
+"""Checks of the Bicep templates in `infra/` that need neither Azure nor the compiler; run by `make check`."""
