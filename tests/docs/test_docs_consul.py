@@ -94,7 +94,7 @@ def test_every_event_property_and_column_is_told():
 
 
 def test_the_policy_is_the_one_that_hints_name():
-    (policy,) = (block.text for block in blocks("hcl", file=PAGE))
+    (policy,) = (block.text for block in blocks("", file=PAGE))
     assert words(policy).strip() == refusals.POLICY
 
 
