@@ -68,7 +68,7 @@ MEANINGS = {
         "wait": "how long a blocking query waits for a change",
         "hold_removals_over": 'a greater share gone at once (`"30%"`) needs a second look',
         "accept_filtered": "`true` believes answers from which ACLs have left something out",
-        "consistency": "who answers: any server, the leader, a proven leader",
+        "consistency": "who answers: any server, the leader, a proven one",
         "max_stale": "an answer older than this is asked for again, from the leader",
         "connections": "requests at once, each with a thread; watches not counted",
         "watches": "services that change often and are watched on their own",
@@ -116,7 +116,7 @@ MEANINGS = {
         "schedule": "timer of that, NCRONTAB with seconds; as `TOPICS_SCHEDULE`",
         "subscription": "the subscription that a topic is created with",
         "expiry": "how long it keeps a message that nobody takes; then it is dead-lettered",
-        "max_size": "of a topic: 1 to 5 GB, in a Premium namespace also 10, 20, 40 or 80",
+        "max_size": "1 to 5 GB, in a Premium namespace also 10, 20, 40 or 80",
     },
 }
 
