@@ -163,7 +163,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     INGEST_QUEUE: ingestQueue
     CAPTURE_SCHEDULE: captureSchedule
     TOPICS_SCHEDULE: topicsSchedule
-    'AzureWebJobs.sync_topics.Disabled': string(!syncTopics)
+    'AzureWebJobs.sync_topics.Disabled': syncTopics ? 'false' : 'true'
     SLUICE_CONFIG: configFile
     SLUICE_LOG_LEVEL: logLevel
     SLUICE_LOG_FORMAT: 'json'

@@ -119,7 +119,7 @@ resource seesLength 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: empty(scalingRoleId) ? scalingReader.id : scalingRoleId
+    roleDefinitionId: empty(scalingRoleId) ? scalingReader!.id : scalingRoleId
   }
 }
 
@@ -224,4 +224,4 @@ resource sendsTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-output scalingRoleId string = empty(scalingRoleId) ? scalingReader.id : scalingRoleId
+output scalingRoleId string = empty(scalingRoleId) ? scalingReader!.id : scalingRoleId
