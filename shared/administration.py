@@ -116,7 +116,7 @@ class ServiceBusAdministration:
             now = label_of(properties.user_metadata or "")
             if now is None or (now.owner != label.owner and not adopt):
                 reason = f"topic {topic} belongs to somebody else"
-                raise ConfigError(reason, where=self._name, hint="sluice topics sync says to whom")
+                raise ConfigError(reason, where=self._name, hint="to see to whom: sluice topics sync --dry-run")
             if not (now.ready and adopt):
                 await self._subscribe(topic)
             if not now.ready or now.owner != label.owner:

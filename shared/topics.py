@@ -220,12 +220,12 @@ def _of_topic(topic: FoundTopic, owner: str, *, adopt: bool) -> Iterator[Finding
     at = (topic.namespace, topic.topic)
     if topic.label is not None and topic.label.owner != owner and not adopt:
         message = f"it belongs to another deployment of Sluice, {topic.label.owner}"
-        hint = "give the source another name; or, if that deployment is gone: sluice topics sync --adopt"
+        hint = "give the source another name, or if that deployment is gone: sluice topics sync --adopt"
         yield Finding("taken", *at, message, hint, failed=True)
     elif topic.label is None and topic.subscriptions == 0:
         message = "it has no subscription: what is sent to it is discarded"
         yield Finding("discards", *at, message, "create a subscription, also one that only keeps", failed=True)
-    anew = "pause its streams, let consumers empty it, delete it, sluice topics sync, resume"
+    anew = "pause its streams, let consumers empty it, delete it, resume them, and make it anew: sluice topics sync"
     if topic.partitioned or not topic.ordered:
         message = "it is partitioned" if topic.partitioned else "it does not support ordering"
         yield Finding("differs", *at, f"{message}, which cannot be changed: order is not kept", anew)
@@ -255,7 +255,7 @@ def _unlisted(placement: Placement) -> Finding:
 
 def _unused(topic: FoundTopic, *, vague: bool) -> Finding:
     message = "no stream has it; its source does not say all of its streams now" if vague else "no stream has it"
-    return Finding("unused", topic.namespace, topic.topic, message, "sluice topics sync --prune deletes such topics")
+    return Finding("unused", topic.namespace, topic.topic, message, "to delete such topics: sluice topics sync --prune")
 
 
 def _is_ours(topic: FoundTopic, owner: str) -> bool:

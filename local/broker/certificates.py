@@ -18,22 +18,23 @@ def server_context(ca_file: Path) -> ssl.SSLContext:
 
     The key exists in memory and, while it is loaded, in a file beside it that only this user can read.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(key)
-    ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_file = ca_file.with_name(f"{ca_file.name}.key")
-    key_file.touch(mode=0o600)
     try:
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        write(ca_file, key_file)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(ca_file, key_file)
     finally:
         key_file.unlink()
     return context
+
+
+def write(ca_file: Path, key_file: Path) -> None:
+    """Make a certificate, its own authority, and write it and its key, which only this user can read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca_file.write_bytes(_certificate(key).public_bytes(serialization.Encoding.PEM))
+    key_file.touch(mode=0o600)
+    unprotected = serialization.NoEncryption()
+    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unprotected))
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -267,7 +267,7 @@ def _translation(entity: str, role: str, why: ServiceBusError) -> TransientError
         case ServiceBusAuthenticationError() | ServiceBusAuthorizationError():
             hint = f"give this identity the role '{role}', or correct the key of the connection string"
         case MessagingEntityDisabledError():
-            hint = f"`sluice topics sync` completes a topic that it began; else set the status of {entity} to Active"
+            hint = f"set the status of {entity} to Active; or if it was being made: sluice topics sync"
         case ServiceBusQuotaExceededError():
             hint = f"{entity} or the namespace is at its quota: let consumers catch up, or raise its size"
         case ServiceBusError(inner_exception=ClientAuthenticationError()):

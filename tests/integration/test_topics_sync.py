@@ -232,15 +232,21 @@ async def test_pruning_deletes_what_was_made_here_and_is_not_needed_and_asks_bef
         assert (code, "add --yes" in err, len((await line.there())[0])) == (2, True, 4)
         assert (await line.sync("--prune", "--dry-run"))[0] == 0
 
-        away = {**line.environment, "SqlServer": "sqlserver://sa:x@127.0.0.1:1?database=TestDB&encrypt=disable"}
-        usual, line.environment = line.environment, away
-        code, told, _ = await line.sync("--prune", "--yes")
-        assert (code, told["actions"], len((await line.there())[0])) == (1, [], 4)
-        line.environment = usual
-
         code, told, _ = await line.sync("--prune", "--yes")
         assert (code, told["done"]) == (0, {"delete": 1})
         assert (await line.there())[0].keys() == {"foreign", topic("Persons"), topic("Cars")}
+
+
+async def test_topics_of_a_source_that_is_away_are_neither_created_nor_deleted(tmp_path):
+    async with cloud(tmp_path, ["Persons", "Gone"]) as line:
+        assert (await line.sync())[1]["done"] == {"create": 2}
+        line.named(["Persons", "New"])
+        line.environment["SqlServer"] = "sqlserver://sa:x@127.0.0.1:1?database=TestDB&encrypt=disable"
+
+        code, told, _ = await line.sync("--prune", "--yes")
+        assert (code, told["actions"], [each["finding"] for each in told["findings"]]) == (1, [], ["unused"])
+        assert told["troubles"][0].startswith("source sql1: ")
+        assert (await line.there())[0].keys() == {topic("Persons"), topic("Gone")}
 
 
 async def test_a_namespace_that_is_busy_is_waited_for_and_one_that_is_full_is_named(tmp_path):
