@@ -38,10 +38,14 @@ class Kind:
 
 @dataclass(slots=True)
 class Coarse:
-    """A watch: the index it has seen, 0 for none yet, and what is kept of the answer."""
+    """A watch: the index it has seen, 0 for none yet, and what is kept of the answer.
+
+    `is_doubted`: the index may have fallen since.
+    """
 
     kind: Kind
     index: int = 0
+    is_doubted: bool = False
     kept: Mapping[Any, Any] = field(default_factory=dict)
 
     def learn(self, index: int, data: Any) -> frozenset[Subject]:

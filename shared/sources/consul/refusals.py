@@ -63,7 +63,6 @@ def unreachable(why: Exception, address: str) -> SluiceError:
     return ConfigError(f"{address}: {cause}", hint="check address, ca_file, client_cert and client_key of the source")
 
 
-
 def _hint(status: int, said: str, datacenter: str) -> str:
     if status == 429:
         return "lower requests_per_second or connections of the source, or raise Consul's limits"

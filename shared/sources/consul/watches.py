@@ -178,14 +178,21 @@ class Watches:
             await self._ask(coarse)
 
     async def _ask(self, coarse: Coarse, *, wait: bool = True) -> None:
-        """Ask one watch, and mark what its answer shows."""
-        kind, known = coarse.kind, coarse.index
-        waiting = Wait(known, self._wait_s) if wait else None
+        """Ask one watch, and mark what its answer shows.
+
+        A query for what follows an index that has fallen waits in vain. One that ends early for nothing tells of a
+        restored snapshot, and a failure hides one: then the next does not wait.
+        """
+        kind, known, began_at = coarse.kind, coarse.index, self._clock.monotonic()
+        waiting = None if coarse.is_doubted or not wait else Wait(known, self._wait_s)
         try:
             answer = await self._reads.read(kind.path, kind.shape, self.datacenter, at_least=known, wait=waiting)
         except SluiceError:
+            coarse.is_doubted = True
             self.lose()
             raise
+        early = self._clock.monotonic() < began_at + self._wait_s / 2
+        coarse.is_doubted = waiting is not None and answer.index == known and early
         if coarse.index != known:
             return  # everything was looked at anew meanwhile
         if answer.index < known:

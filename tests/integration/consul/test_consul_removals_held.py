@@ -1,0 +1,103 @@
+"""A permission that is lost or an answer that is cut short is not a mass deregistration."""
+
+import logging
+
+import pytest
+
+from tests.integration.consul.server import Consul, catalog, consuming, service, told
+
+SEES_ALL = {"service_prefix": {"": "read"}, "node_prefix": {"": "read"}}
+
+
+async def filled(consul: Consul, count: int = 10) -> None:
+    for number in range(count):
+        await consul.register("web", f"web-{number}", node=f"n{number}")
+
+
+async def test_a_lost_permission_holds_removals_until_it_is_back(consul, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sluice"), "propagate", True)
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 3)
+    async with consuming(consul.settings("web", token="t")) as consumer:
+        await consumer.settle()
+        await consul.switch(token={"secret": "t", "rules": {"node_prefix": {"": "read"}}})
+        await consul.register("web", "web-9", node="n9")  # wakes the watches
+        assert await consumer.turn() == []
+        assert len(consumer.memos[service("web")].items) == 3
+        held = [record for record in caplog.records if record.message == "removals held"]
+        assert {record.stream for record in held} == {catalog(), service("web")}
+        await consumer.discover()
+        assert any(
+            "removals are held" in problem and "the token may not see" in problem for problem in consumer.problems
+        )
+
+        await consul.switch(token={"secret": "t", "rules": SEES_ALL})
+        assert told(await consumer.until(len)) == [("instance_added", "web-9")]
+        await consumer.until(lambda _: not consumer.observer._held)
+        await consumer.discover()
+        assert consumer.problems == []
+
+
+async def test_a_token_that_sees_a_part_may_be_told_to_be_right(consul):
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 3)
+    async with consuming(consul.settings("web", token="t", accept_filtered=True)) as consumer:
+        await consumer.settle()
+        seen = {"service_prefix": {"": "read"}, "node": {"n1": "read", "n2": "read"}}
+        await consul.switch(token={"secret": "t", "rules": seen})
+        await consul.register("web", "web-1", node="n1", Port=81)
+        assert sorted(told(await consumer.settle())) == [("instance_changed", "web-1"), ("instance_removed", "web-0")]
+
+
+async def test_a_partial_answer_holds_removals_and_tells_the_rest(consul):
+    await filled(consul)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.register("web", "web-10", node="n10", status="critical")
+        for mode, percent in (("dc=dc1&consistent", 80), ("dc=dc1(&stale=)?$", 50)):
+            await consul.switch(partial={"percent": percent, "match": f"/service/web.{mode}", "count": None})
+        await consumer.turn()
+        assert consumer.observer._held[service("web")].problem.message.endswith("a second look misses 2 more")
+        await consul.switch(clear=True)
+        assert told(await consumer.until(lambda _: not consumer.observer._held)) in ([], [("instance_added", "web-10")])
+        assert len(consumer.memos[service("web")].items) == 11
+
+
+async def test_a_partial_answer_that_a_second_look_refutes_removes_nothing(consul):
+    await filled(consul)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.switch(partial={"percent": 60, "match": r"/service/web.dc=dc1(&stale=)?$"})
+        await consul.register("web", "web-1", node="n1", Port=81)
+        assert told(await consumer.settle()) == [("instance_changed", "web-1")]
+        assert any("consistent" in asked for asked in consul.asked())
+
+
+async def test_a_mass_deregistration_that_a_second_look_confirms_is_told(consul):
+    await filled(consul)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.switch(reset_counts={})
+        for number in range(9):
+            await consul.deregister(f"web-{number}", node=f"n{number}")
+        assert told(await consumer.settle()) == [("instance_removed", f"web-{number}") for number in range(9)]
+        assert [asked for asked in consul.asked() if "/health/service/web" in asked and "consistent" in asked]
+
+
+@pytest.mark.parametrize(("removed", "looks"), [(3, 0), (4, 1)])
+async def test_a_second_look_is_for_more_than_the_share_that_is_configured(consul, removed, looks):
+    await filled(consul)
+    async with consuming(consul.settings("web", hold_removals_over=0.3)) as consumer:
+        await consumer.settle()
+        await consul.switch(reset_counts={})
+        for number in range(removed):
+            await consul.deregister(f"web-{number}", node=f"n{number}")
+        assert len(await consumer.settle()) == removed
+        asked = [each for each in consul.asked() if "/health/service/web" in each and "consistent" in each]
+        assert len(asked) == looks
+
+
+def _writes() -> dict[str, dict[str, str]]:
+    return {"service_prefix": {"": "write"}, "node_prefix": {"": "write"}}

@@ -1,0 +1,149 @@
+"""Blocking queries that are held open between probes, as in a process of its own."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from shared.errors import TransientError
+from tests.integration.consul.server import Consul, catalog, consuming, service, told
+
+
+def resident(consul: Consul, *services: str, **changes: object):
+    return consuming(consul.settings(*services, **({"wait_s": None} | changes)), resident=True)
+
+
+async def test_queries_are_held_open_and_a_probe_returns_at_once(consul):
+    await consul.register("web")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        assert all("wait=300000ms" in asked for asked in consul.asked() if "wait" in asked)
+        await consul.switch(reset_counts={})
+        for _ in range(20):
+            assert await consumer.probe() == frozenset()
+        assert consul.counts() == {}
+
+
+async def test_a_change_is_found_while_nobody_probes(consul):
+    await consul.register("web", status="passing")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.check("web:up", "critical", service_id="web")
+        await consul.until(lambda: consumer.observer._watches["dc1"].marks.among([service("web")]))
+        assert told(await consumer.settle()) == [("health_changed", "web")]
+
+
+async def test_a_change_that_nothing_shows_is_found_in_the_background(consul):
+    for number in range(10):
+        await consul.register(f"s{number}")
+    async with resident(consul, "*") as consumer:
+        await consumer.settle()
+        await consul.register("s7", Port=8080)
+        assert told(await consumer.until(len)) == [("instance_changed", "s7")]
+
+
+async def test_a_service_that_changes_often_gets_a_query_of_its_own(consul):
+    for name in ("web", "db", "cache"):
+        await consul.register(name)
+    async with resident(consul, "*", watches=1) as consumer:
+        await consumer.settle()
+        for name in ("web", "db"):
+            for port in (81, 82):
+                await consul.register(name, Port=port)
+                await consumer.until(len)
+        await consul.until(lambda: consul.server.requests.waiting == 4)
+        assert list(consumer.observer._watches["dc1"]._queries._hot) == ["db"], "the other one has lost it"
+        await consul.switch(reset_counts={})
+        await consul.register("db", Port=83)
+        assert told(await consumer.until(len)) == [("instance_changed", "db")]
+
+
+async def test_what_goes_wrong_in_the_background_is_said_by_the_next_probe(consul):
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.switch(refuse={"status": 500, "text": "No cluster leader"}, bump={"indexes": ["services"]})
+        assert isinstance(await consumer.refused(), TransientError)
+        await consul.switch(clear=True)
+        await consul.register("web")
+
+        async def settled() -> list[tuple[str, str]]:
+            while True:
+                try:
+                    return told(await consumer.until(lambda events: len(events) >= 2))
+                except TransientError:
+                    await asyncio.sleep(0.05)
+
+        assert await settled() == [("service_registered", "web"), ("instance_added", "web")]
+
+
+@pytest.mark.parametrize("new_cluster", [True, False])
+async def test_a_reset_wakes_and_starts_again(consul, new_cluster):
+    for port in range(80, 90):
+        await consul.register("web", Port=port)
+    async with resident(consul, "web", hold_removals_over=1.0) as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.switch(reset={"index": 1, "new_cluster": new_cluster, "wipe": True})
+        await consul.register("db")
+        events = await consumer.until(lambda events: len(events) >= 3)
+        assert sorted(told(events)) == [
+            ("instance_removed", "web"),
+            ("service_deregistered", "web"),
+            ("service_registered", "db"),
+        ]
+
+
+async def test_a_query_that_returns_all_the_time_is_asked_at_a_pace(consul):
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.switch(reset_counts={})
+        ends = time.monotonic() + 1.5
+        bumps = 0
+        while time.monotonic() < ends:
+            await consul.switch(bump={"indexes": ["services"]})
+            bumps += 1
+            await asyncio.sleep(0.005)
+        assert bumps > 50
+        assert 2 <= consul.counts()["GET /v1/catalog/services"] <= 10
+
+
+async def test_closing_does_not_wait_for_queries_and_leaves_nothing(consul):
+    before = set(threading.enumerate())
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    await consul.until(lambda: consul.server.requests.waiting == 0)
+    assert {each.name for each in set(threading.enumerate()) - before if each.name == "consul"} == set()
+
+
+async def test_closing_ends_a_probe_that_waits(consul):
+    async with consuming(consul.settings("web", wait_s=9.0)) as consumer:
+        await consumer.discover()
+        for stream in await consumer.probe():
+            await consumer.observe(stream)
+        probing = asyncio.create_task(consumer.probe())
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        began = time.monotonic()
+        probing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probing
+    assert time.monotonic() - began < 2
+    await consul.until(lambda: consul.server.requests.waiting == 0)
+
+
+async def test_more_selected_later_is_watched_too(consul):
+    async with resident(consul, "web-*") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 1)
+        await consul.register("web-a", status="passing")
+        assert (catalog(), "service_registered") in [
+            (event.stream, event.facts["Event"]) for event in await consumer.until(lambda e: len(e) >= 2)
+        ]
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.check("web-a:up", "warning", service_id="web-a")
+        assert told(await consumer.until(len)) == [("health_changed", "web-a")]
