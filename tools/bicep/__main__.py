@@ -27,8 +27,8 @@ def check(repository: Path = REPOSITORY) -> tuple[list[Finding], Tree]:
     tree = Tree(repository.resolve() / "infra")
     if tree.findings:
         return sorted(set(tree.findings)), tree
-    findings = [finding for one in (resources, names, modules, parameters, entities) for finding in one.check(tree)]
-    for other in (settings, baseline, roles):
+    findings = [finding for one in (resources, names, modules, parameters) for finding in one.check(tree)]
+    for other in (entities, settings, baseline, roles):
         findings += other.check(tree, repository.resolve())
     return sorted(set(findings)), tree
 

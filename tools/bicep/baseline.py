@@ -9,7 +9,7 @@ from tools.bicep import syntax
 from tools.bicep.findings import Finding
 from tools.bicep.reads import Code
 from tools.bicep.syntax import Node, walk
-from tools.bicep.tree import MAIN, UNKNOWN, Given, Placed, Tree, Value
+from tools.bicep.tree import UNKNOWN, Given, Placed, Tree, Value
 
 BUS = "Microsoft.ServiceBus/namespaces"
 STORAGE = "Microsoft.Storage/storageAccounts"
@@ -304,6 +304,5 @@ def _names(tree: Tree, node: Node | None, template: syntax.Template) -> set[str]
 
 def _default(tree: Tree, name: str) -> Value:
     parameter = tree.main.parameters.get(name)
-    if parameter is None or not isinstance(parameter.default, syntax.Text):
-        return UNKNOWN
-    return parameter.default.literal or MAIN
+    default = parameter.default if parameter else None
+    return default.literal if isinstance(default, syntax.Text) and default.literal is not None else UNKNOWN

@@ -149,6 +149,10 @@ def _values(tree: Tree, found: dict[str, Setting]) -> Iterator[Finding]:
                         right = False
                 if not right:
                     yield place.finding("setting-identity", f"{name} has to be the client id of the identity {owner}")
+        if _DISABLED.fullmatch(name):
+            for on, said in ((True, "false"), (False, "true")):
+                if tree.possible(place, {"syncTopics": on}) != {said}:
+                    yield place.finding("function", f"{name} has to be '{said}' with syncTopics={str(on).lower()}")
         if name.endswith("__credential") and tree.possible(place) != {"managedidentity"}:
             yield place.finding("setting-identity", f"{name} has to be 'managedidentity'")
 
