@@ -15,6 +15,8 @@ from local.cloud import running
 from local.entities import config
 from local.process import PartProcess
 from shared import naming
+from shared.errors import TransientError
+from shared.events import Message
 from shared.stores.azure.placements import AzurePlacements
 from shared.topics import label_of
 from tests.pipeline import Pipeline, table_stream
@@ -54,6 +56,11 @@ class Topics(Pipeline):
     async def writes(self) -> int:
         states = [await each.state() for each in self.namespaces]
         return sum(state["traffic"]["administration_writes"] for state in states)
+
+    async def send(self, to: str) -> None:
+        """Send one message, as deliver does."""
+        async with self.wiring() as wiring:
+            await wiring.bus.send(to, [Message("1", "s", "c", "application/json", b"{}")])
 
     async def placed(self) -> dict[str, str]:
         async with self.wiring() as wiring:
@@ -194,11 +201,24 @@ async def test_a_topic_that_was_begun_is_completed_where_it_was_placed(tmp_path,
         [there] = await line.there()
         assert [found["subscriptions"] for found in there.values()] in ([], [[]])
         begun = "complete" if there else "create"
+        with pytest.raises(TransientError) as refused:  # rather than to be discarded
+            await line.send(topic("Persons"))
+        assert refused.value.lasting
 
         code, told, _ = await line.sync()
         assert (code, told["done"]) == (0, {begun: 1})
+        await line.send(topic("Persons"))
         assert (await line.there())[0][topic("Persons")]["subscriptions"] == ["sub1"]
         assert (await line.sync())[1]["unchanged"] == 1
+
+
+async def test_two_at_once_do_the_same_once(tmp_path):
+    tables = [f"T{number}" for number in range(12)]
+    async with cloud(tmp_path, tables) as line:
+        outcomes = await asyncio.gather(line.sync(), line.sync(), line.sync())
+        assert [(code, err) for code, _, err in outcomes] == [(0, "")] * 3
+        assert [found["subscriptions"] for found in (await line.there())[0].values()] == [["sub1"]] * 12
+        assert (await line.sync())[1]["unchanged"] == 12
 
 
 async def test_topics_of_another_deployment_are_left_alone_until_they_are_taken_over(tmp_path):

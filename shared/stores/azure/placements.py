@@ -39,11 +39,10 @@ class AzurePlacements:
 
         owner, placements = "", []
         for entity in await self._account.on_table(self._table, read):
-            _check_version(entity)
             if entity["RowKey"] == OWNER:
-                owner = entity["owner"]
+                owner = str(entity["owner"])
             else:
-                placements.append(Placement(entity["output"], entity["topic"], entity["namespace"]))
+                placements.append(placement_of(entity))
         return owner, placements
 
     async def find(self, output: str, topic: str) -> str | None:
@@ -57,10 +56,9 @@ class AzurePlacements:
         if entity is None:
             return None
         try:
-            _check_version(entity)
+            return placement_of(entity).namespace
         except ConfigError as why:
             raise TransientError(why.message, lasting=True, hint=why.hint) from why
-        return str(entity["namespace"])
 
     async def claim(self) -> str:
         """Return who we are to topics, deciding it at the first call ever.
@@ -68,8 +66,8 @@ class AzurePlacements:
         Raises:
             TransientError: storage is away.
         """
-        stored = await self._create(OWNER, {"owner": uuid.uuid4().hex})
-        return str(stored["owner"])
+        owner = {"PartitionKey": PARTITION, "RowKey": OWNER, "v": forms.VERSION, "owner": uuid.uuid4().hex}
+        return str((await self._create(owner))["owner"])
 
     async def place(self, placement: Placement) -> str:
         """Store a placement unless there is one, and return the namespace that is stored.
@@ -77,15 +75,14 @@ class AzurePlacements:
         Raises:
             TransientError: storage is away.
         """
-        told = {"output": placement.output, "topic": placement.topic, "namespace": placement.namespace}
-        stored = await self._create(naming.row_key(placement.output, placement.topic), told)
-        return str(stored["namespace"])
+        return placement_of(await self._create(entity_of(placement))).namespace
 
-    async def _create(self, row: str, told: Entity) -> Mapping[str, Any]:
+    async def _create(self, entity: Entity) -> Mapping[str, Any]:
         """Store an entity unless there is one, and return the one that is stored."""
-        entity = {"PartitionKey": PARTITION, "RowKey": row, "v": forms.VERSION, "writer": uuid.uuid4().hex, **told}
+        entity = entity | {"writer": uuid.uuid4().hex}
         if await put(self._account, self._table, entity, None) is not None:
             return entity
+        row = entity["RowKey"]
         found = await self._account.on_table(self._table, lambda table: get(table, PARTITION, row))
         if found is None:
             reason = f"the entity {PARTITION}/{row} was deleted at this moment"
@@ -93,8 +90,32 @@ class AzurePlacements:
         return found
 
 
-def _check_version(entity: Mapping[str, Any]) -> None:
-    version = entity.get("v")
-    if not isinstance(version, int) or version > forms.VERSION:
-        reason = f"the placement {entity.get('RowKey')} was written by a newer release, in form {version}"
+def entity_of(placement: Placement) -> Entity:
+    """Return the form of a placement."""
+    return {
+        "PartitionKey": PARTITION,
+        "RowKey": naming.row_key(placement.output, placement.topic),
+        "v": forms.VERSION,
+        "output": placement.output,
+        "topic": placement.topic,
+        "namespace": placement.namespace,
+    }
+
+
+def placement_of(entity: Mapping[str, Any]) -> Placement:
+    """Return the placement an entity holds.
+
+    Raises:
+        ConfigError: a newer release wrote it, or it is damaged.
+    """
+    row, version = entity.get("RowKey"), entity.get("v")
+    if isinstance(version, int) and version > forms.VERSION:
+        reason = f"the placement {row} was written by a newer release, in form {version}"
         raise ConfigError(reason, hint=f"deploy that release again; this one reads forms up to {forms.VERSION}")
+    try:
+        return Placement(entity["output"], entity["topic"], entity["namespace"])
+    except KeyError as why:
+        reason = f"the placement {row} cannot be read: it has no {why.args[0]}"
+        raise ConfigError(
+            reason, hint=f"mend the entity {row} of the partition {PARTITION}, or import the state"
+        ) from why
