@@ -57,9 +57,11 @@ class _Watch:
 
     async def begin(self, observer: Observer) -> None:
         """Find the stream; in which datacenter it is, only Consul may know."""
-        catalog = (await observer.discover(()))[0][0].stream
-        source, datacenter, *_ = naming.parts(catalog)
-        self._stream = naming.stream(source, datacenter, "service", self._service) if self._service else catalog
+        found = [each.stream for each in (await observer.discover(()))[0]]
+        source, datacenter, *_ = naming.parts(found[0])
+        self._stream = naming.stream(source, datacenter, "service", self._service) if self._service else found[0]
+        if self._stream not in found:  # its name reads as a pattern, and nothing of that name is there yet
+            await observer.discover((self._stream,))
 
     async def look(self, observer: Observer) -> None:
         """Print what has changed."""
