@@ -5,6 +5,8 @@ import re
 import pytest
 
 from tools.bicep.__main__ import check, main
+from tools.bicep.baseline import DEMANDS, RULES
+from tools.bicep.roles import ROLES as ROLE_IDS
 
 APP, ENTITIES, ROLES = "modules/functionapp.bicep", "modules/entities.bicep", "modules/roles.bicep"
 STORAGE, NAMESPACE, VAULT = "modules/storage.bicep", "modules/namespace.bicep", "modules/keyvault.bicep"
@@ -314,10 +316,16 @@ def test_what_is_broken_is_found(broken, file, old, new, expected):
 
 
 def test_every_rule_of_the_baseline_has_a_broken_template():
-    from tools.bicep.baseline import DEMANDS
+    broken_here = {expected.partition(":")[0] for *_, expected in CASES}
 
-    shown_broken = {expected.partition(":")[0] for *_, expected in CASES}
-    assert {demand.rule for demand in DEMANDS} <= shown_broken
+    assert {demand.rule for demand in DEMANDS} | RULES.keys() <= broken_here
+
+
+def test_the_condition_for_pipelines_allows_the_listed_roles_and_no_other(original):
+    text = (original / "docs/security.md").read_text()
+    condition = text.partition("ActionMatches")[2].partition("```")[0]
+
+    assert set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", condition)) == ROLE_IDS.keys()
 
 
 def test_a_finding_names_the_line(broken):

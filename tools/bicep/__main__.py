@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.rules:
         for demand in baseline.DEMANDS:
             print(f"{demand.rule:24} {demand.type} {demand.path} {demand.ids}".rstrip())
+        for rule, meaning in baseline.RULES.items():
+            print(f"{rule:24} {meaning}")
         return 0
     findings, tree = check(given.repository)
     bicep = compiler.executable()

@@ -86,6 +86,17 @@ DEMANDS = (
 https://azure.github.io/PSRule.Rules.Azure/en/rules/
 """
 
+RULES = {
+    "blob-replication": "the state survives the loss of a data centre, by default",
+    "claims-expire": "blobs of the claims container expire, and nothing else does",
+    "http-authenticated": "only health, which has no data, is open to anybody",
+    "logs": "Service Bus, Key Vault, blobs and tables send their logs to the workspace (AZR-000358, AZR-000119)",
+    "network-endpoints": "with private networking, each service has an endpoint, and the app a subnet of its kind",
+    "no-keys": "nothing asks for a key, and no text has one",
+    "secret": "secrets are @secure(), have no default, and are in no output (AZR-000279, AZR-000408, AZR-000316)",
+}
+"""What is more than one property."""
+
 LOGGED = (BUS, VAULT, f"{STORAGE}/blobServices", f"{STORAGE}/tableServices")
 OPEN_ROUTES = {"health"}
 """What anybody may ask over HTTP: it has no data."""
