@@ -1,6 +1,7 @@
 """Which streams of a datacenter may have changed since they were read; no IO."""
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,12 +59,15 @@ class Marks:
         """Return those of `streams` that are marked, and the strangers."""
         return {stream for stream in streams if stream in self._marks} | self.strangers
 
-    def select(self, services: Mapping[str, Stream]) -> None:
-        """Know these services from now on, by name; one that is new is marked."""
+    def select(self, services: Mapping[str, Stream], strangers: AbstractSet[Stream] = frozenset()) -> None:
+        """Know these services from now on, by name; one that is new is marked.
+
+        `strangers` are those there were before discovery: those that it did not find are gone.
+        """
         known, kept = self.services, self._marks
         self.services = {name: known.get(name) or Service(name, stream) for name, stream in services.items()}
         streams = {self.catalog, *services.values()}
-        self.strangers -= streams
+        self.strangers -= streams | strangers
         self._marks = {stream: mark for stream, mark in kept.items() if stream in streams}
         for service in self.services.values():
             if not service.index:

@@ -68,11 +68,12 @@ class ConsulObserver:
         While a datacenter cannot be reached, its streams are those that are named or known.
         """
         watches = await self._datacenters()
+        strangers = [frozenset(each.marks.strangers) for each in watches]
         outcomes = await asyncio.gather(*(self._names(each) for each in watches), return_exceptions=True)
         found: list[Stream] = []
         problems = [held.problem for held in self._held.values()]
         failures: list[SluiceError] = []
-        for each, outcome in zip(watches, outcomes, strict=True):
+        for each, outcome, before in zip(watches, outcomes, strangers, strict=True):
             names: Collection[str] = ()
             if isinstance(outcome, SluiceError):
                 failures.append(outcome)
@@ -82,7 +83,7 @@ class ConsulObserver:
             else:
                 names = outcome
             services = self._selected(each.datacenter, names, known)
-            each.marks.select(services)
+            each.marks.select(services, before)
             found += [self._catalog(each.datacenter), *services.values()]
         if len(failures) == len(watches):
             raise failures[0]
@@ -134,7 +135,7 @@ class ConsulObserver:
         found = changes.between(memo.items, look.rows) if memo is not None else self._snapshot(look)
         events = changes.events(stream, found, place, self._clock.now())
         service = watches.marks.read(stream, name, mark, look.answer.index)
-        if service is not None and found:
+        if service is not None and memo is not None and found:
             watches.heat(service)
         if memo is not None and not events:
             return Observation((), memo)
@@ -204,8 +205,8 @@ class ConsulObserver:
 
     async def _datacenters(self) -> Sequence[Watches]:
         """Return what watches each datacenter; which they are is found once."""
+        names = () if self._watches else await self._reads.datacenters()
         if not self._watches:
-            names = await self._reads.datacenters()
             waiting = MAX_CONNECTIONS - self._settings.connections
             hot = max(min(self._settings.watches, waiting // len(names) - COARSE), 0)
             for name in names:

@@ -11,6 +11,9 @@ from shared.sources.consul.reads import Reads
 
 SHARE: Final = 0.05
 """The share of the agreed rate that is spent to find what a wake-up may hide behind what it shows."""
+URGENT_S: Final = 5.0
+LEISURE_S: Final = 1.0
+"""How long one run goes on."""
 
 
 class Sweep:
@@ -46,8 +49,8 @@ class Sweep:
             return None
         return 0 if self._unexplained else max(self._not_before - self._clock.monotonic(), 0)
 
-    async def run(self, for_s: float) -> None:
-        """Go on for some seconds, if there is a need.
+    async def run(self) -> None:
+        """Go on for a few seconds, if there is a need.
 
         Raises:
             TransientError: Consul cannot be reached.
@@ -55,7 +58,8 @@ class Sweep:
         """
         if self.due_in() != 0:
             return
-        wanted, was_urgent, began_at = self._wanted, bool(self._unexplained), self._clock.monotonic()
+        wanted, was_urgent = self._wanted, bool(self._unexplained)
+        ends = self._clock.monotonic() + (URGENT_S if was_urgent else LEISURE_S)
         services = self._marks.services.values()
         waiting = [service for service in services if service.asked_in < wanted]
         waiting.sort(key=lambda service: service.changed_at, reverse=True)
@@ -69,7 +73,7 @@ class Sweep:
                 except SluiceError as why:
                     failures.append(why)
                 asked += 1
-                is_over = self._clock.monotonic() >= began_at + for_s or (was_urgent and not self._unexplained)
+                is_over = self._clock.monotonic() >= ends or (was_urgent and not self._unexplained)
                 if failures or is_over:
                     return
 

@@ -27,8 +27,6 @@ HELD_S: Final = 10.0
 """Waits of so many seconds and more are held open between probes."""
 NODES_EVERY_S: Final = 60.0
 """How often nodes are looked at: another address of a node is seen by nothing else."""
-SLICE_S: Final = 5.0
-"""How long one probe goes on with a sweep, where requests are not held open."""
 
 
 class Watches:
@@ -91,7 +89,7 @@ class Watches:
             ConfigError: it refuses.
         """
         if self._wait_s < HELD_S:
-            await self._sweep.run(SLICE_S)
+            await self._sweep.run()
 
     async def identify(self) -> str:
         """Return the identity of the cluster; when another one answers, everything may have changed.
@@ -255,7 +253,7 @@ class Watches:
         if self.marks.services and not self._is_new():
             await self._look_at_nodes()
             await self._resolve()
-        await self._sweep.run(SLICE_S)
+        await self._sweep.run()
 
     async def _wait_for(self, service: Service) -> None:
         """Wait until the index of one service moves, and mark it."""
