@@ -4,18 +4,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 
-.PHONY: setup demo run test check bench package fmt clean
+ifdef CONTAINERS
+PARTS := --only host
+REAL := tests/conformance tests/integration/sinks tests/integration/sqlserver tests/local/consul
+# The emulator takes ten connections, and not the topics that `sync_topics` makes.
+run: export AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentSessions = 2
+run: export AzureWebJobs_sync_topics_Disabled = true
+endif
+
+.PHONY: setup demo run test containers check bench package fmt clean
 
 setup: $(VENV)/.ready local/node_modules/.ready ## Python and Node packages, and the ODBC driver manager
 
 demo: setup ## the whole line on this machine: row changes arrive as they are delivered
 	$(BIN)/python -m local.demo
 
-run: setup ## the local cloud on fixed ports, until Ctrl-C
-	$(BIN)/python -m local --fixed-ports
+run: setup ## the local cloud on fixed ports, until Ctrl-C; CONTAINERS=1: the app alone
+	$(BIN)/python -m local --fixed-ports $(PARTS)
 
-test: setup ## every test
+test: setup ## every test; CONTAINERS=1: those that know real services, on the containers
+ifdef CONTAINERS
+	set -a && . tests/containers.env && set +a && $(PYTEST) $(REAL)
+else
 	$(PYTEST) -n auto --dist loadgroup
+endif
+
+containers: setup ## what compose.yaml says, for `make run CONTAINERS=1` and `make test CONTAINERS=1`
+	$(BIN)/python -m local.containers
+	CONFIG_CHECKSUM="$$(cksum < .local/containers/Config.json)" docker compose up --detach --wait
 
 check: setup ## format, lint, types, import rules, Bicep templates, unit tests
 	$(BIN)/ruff format --check .

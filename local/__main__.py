@@ -15,7 +15,7 @@ from local.process import ROOT, PartError
 from shared.errors import InvalidConfigError
 from shared.settings.load import FILE_SETTING
 
-ELSEWHERE = ("AzureWebJobsStorage", "SqlServer", "ServiceBus")
+ELSEWHERE = ("AzureWebJobsStorage", "SqlServer", "ServiceBus", "Consul", "ConsulToken")
 """How parts are reached, by the settings that they have in common with a function app."""
 
 

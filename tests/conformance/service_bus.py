@@ -1,6 +1,7 @@
 """A Service Bus namespace for tests of the sink: the local broker as a process of its own, or a real one.
 
-With SLUICE_TEST_SERVICEBUS set to a connection string that may manage entities, tests use that namespace.
+With SLUICE_TEST_SERVICEBUS set to a connection string that may manage entities, tests use that namespace; with
+SLUICE_TEST_ADMINISTRATION, its management API is at that address, `https://127.0.0.1:5300`, under SLUICE_CA_FILE.
 """
 
 import asyncio
@@ -22,10 +23,12 @@ from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
+from shared import administration
 from shared.settings.model import AzureSettings
 from shared.sinks.servicebus import ServiceBusSink, SpreadSink
 
 LIVE = os.environ.get("SLUICE_TEST_SERVICEBUS", "")
+ADMINISTRATION = os.environ.get("SLUICE_TEST_ADMINISTRATION", "")
 MAX_MESSAGE_BYTES = 256 * 1024
 WINDOW = timedelta(minutes=5)
 
@@ -73,7 +76,7 @@ class OnServiceBus:
             }
             await self.post("entities", {"Queues": [{"Name": name, "Properties": properties}]})
             return name
-        async with ServiceBusAdministrationClient.from_connection_string(self.connection_string) as service:
+        async with self.administration() as service:
             await service.create_queue(
                 name,
                 requires_duplicate_detection=detects,
@@ -81,6 +84,14 @@ class OnServiceBus:
                 requires_session=sessions,
             )
         return name
+
+    @asynccontextmanager
+    async def administration(self) -> AsyncIterator[ServiceBusAdministrationClient]:
+        """Open the management API of a real namespace."""
+        reached = AzureSettings(self.connection_string, administration=ADMINISTRATION.removeprefix("https://"))
+        made, closing = administration.client(reached, os.environ.get("SLUICE_CA_FILE", ""))
+        async with closing:
+            yield made
 
     async def received(self, to: str) -> Sequence[tuple[str, bytes]]:
         if self.control:
@@ -125,7 +136,7 @@ class OnServiceBus:
     async def close(self) -> None:
         await self.sink.close()
         if not self.control:
-            async with ServiceBusAdministrationClient.from_connection_string(self.connection_string) as service:
+            async with self.administration() as service:
                 for name in self.queues:
                     await service.delete_queue(name)
 
