@@ -7,13 +7,16 @@ import select
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 
 import click
 
 from shared.errors import TransientError
 from shared.ports import Clock
 from shared.sinks.console import joined
+
+CLOSE_S = 2.0
+"""How long closing may take once it was asked for."""
 
 
 class Screen:
@@ -84,16 +87,22 @@ class Contact:
             self._lost_at = None
 
 
-async def until_stopped(work: Awaitable[None]) -> None:
+async def until_stopped(work: Coroutine[object, object, None]) -> None:
     """Await `work` until Ctrl-C, SIGTERM, or until nobody reads standard output any more: all of that ends well."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    task = asyncio.create_task(work)
     try:
-        await work
+        await asyncio.wait((task,))
+        await task
     except asyncio.CancelledError:
         if sys.stderr.isatty():
             click.echo(err=True)  # behind the terminal's ^C
+        task.cancel()
+        await asyncio.wait((task,), timeout=CLOSE_S)
+        if not task.done():
+            os._exit(0)  # a driver that is connecting cannot be stopped, and there is nothing to lose
     except BrokenPipeError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
