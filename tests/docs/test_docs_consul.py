@@ -103,7 +103,7 @@ def test_the_delays_are_those_of_the_code():
     rate = settings.requests_per_second
     text = words(TEXT)
     assert f"the address of a node | the nodes | {watches.NODES_EVERY_S:g} s" in text
-    assert f"a sweep then goes on for {watches.SLICE_S:g} s of each look" in text
+    assert f"a sweep then goes on for {sweep.URGENT_S:g} s of each look, a slow one for {sweep.LEISURE_S:g} s" in text
     assert f"services / {sweep.SHARE:.0%} of requests_per_second".replace("%", " %") in text
     assert f"the default of {rate:g} requests per second take {10_000 / rate:g} s" in text
     assert f"slowly {10_000 / rate / sweep.SHARE:g} s" in text
