@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from local.cloud import running
 from local.entities import config
@@ -127,6 +127,12 @@ async def test_a_plan_changes_nothing_and_what_it_says_is_done_once(tmp_path):
     async with cloud(tmp_path, ["Persons", "Cars"]) as line:
         code, plan, _ = await line.sync("--dry-run")
         assert (code, [each["action"] for each in plan["actions"]]) == (0, ["create", "create"])
+        assert await line.command("topics", "sync", "--dry-run") == (
+            0,
+            f"create: {topic('Cars')} in ServiceBus\ncreate: {topic('Persons')} in ServiceBus\n"
+            "2 to do, 0 as they should be; nothing was changed\n",
+            "",
+        )
         assert (await line.there(), await line.writes(), await line.placed()) == ([{}], 0, {})
 
         code, told, err = await line.sync()
@@ -139,6 +145,7 @@ async def test_a_plan_changes_nothing_and_what_it_says_is_done_once(tmp_path):
 
         code, told, err = await line.sync()
         assert (code, told["actions"], told["unchanged"], err) == (0, [], 2, "")
+        assert await line.command("topics", "sync") == (0, "2 as they should be\n", "")
         assert await line.writes() == writes
         async with line.wiring() as wiring:
             found = await (await wiring.topics()).administrations["ServiceBus"].topics()
@@ -233,7 +240,8 @@ async def test_topics_of_another_deployment_are_left_alone_until_they_are_taken_
         code, told, _ = await line.sync("--prune", "--yes")
         assert (code, told["actions"], await line.writes()) == (1, [], writes)
 
-        assert (await line.sync("--adopt"))[1]["done"] == {"adopt": 1}
+        code, out, _ = await line.command("topics", "sync", "--adopt")
+        assert (code, out.splitlines()[-1]) == (0, "1 taken over, 0 as they should be")
         assert (await line.sync())[0] == 0
 
 
@@ -294,6 +302,42 @@ async def test_an_unknown_authority_and_a_wrong_key_are_told_from_one_another(tm
         line.environment = {**usual, "ServiceBus": usual["ServiceBus"].replace("SAS_KEY_VALUE", "c2VjcmV0")}
         code, _, err = await line.sync()
         assert (code, "Azure Service Bus Data Owner" in err, "c2VjcmV0" in err) == (1, True, False)
+
+
+@asynccontextmanager
+async def identities() -> AsyncIterator[tuple[str, list[str]]]:
+    """Serve tokens as Azure does inside an app; yield the address and the ids of the identities that were asked for."""
+    asked: list[str] = []
+
+    async def token(request: web.Request) -> web.Response:
+        asked.append(request.query.get("client_id", ""))
+        return web.json_response({"access_token": "t", "expires_on": "4102444800", "resource": "r", "token_type": "B"})
+
+    application = web.Application()
+    application.router.add_get("/token", token)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/token", asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_topics_are_made_by_an_identity_of_their_own_or_else_by_that_of_the_namespace(tmp_path):
+    async with cloud(tmp_path, ["Persons"]) as line, identities() as (address, asked):
+        line.environment |= {
+            "ServiceBus": "",
+            "ServiceBus__fullyQualifiedNamespace": "bus.servicebus.windows.net",
+            "ServiceBus__clientId": "of-the-app",
+            "IDENTITY_ENDPOINT": address,
+            "IDENTITY_HEADER": "header",
+        }
+        code, _, err = await line.sync()  # the local broker takes no tokens
+        assert (code, "Azure Service Bus Data Owner" in err) == (1, True)
+        line.environment["TopicAdmin__clientId"] = "of-topics"
+        assert (await line.sync())[0] == 1
+        assert asked == ["of-the-app", "of-topics"]
 
 
 async def test_the_label_of_a_topic_says_whose_it_is(tmp_path):
