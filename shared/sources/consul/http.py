@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
 
 import msgspec
@@ -31,6 +31,9 @@ type Parameters = Sequence[tuple[str, str]]
 
 MAX_CONNECTIONS: Final = 200
 """What Consul grants one client (`limits.http_max_conns_per_client`)."""
+
+COARSE: Final = 3
+"""Blocking queries that watch a whole datacenter."""
 
 _KEEP_ALIVE_S = 45
 """Azure forgets a connection that was silent for four minutes; a blocking query may be for ten."""
@@ -66,14 +69,16 @@ class Wait:
 class Http:
     """The connections to one agent, each with a thread of its own that is started when all others are busy.
 
-    Reads that are answered at once have `connections` of them; blocking queries have the rest of what Consul grants.
+    Reads that are answered at once have `connections` of them; blocking queries have the rest of what Consul grants,
+    and no fewer than the coarse watches need.
     """
 
     def __init__(self, settings: ConsulSettings) -> None:
         self._settings = settings
         self._address = settings.address.rstrip("/")
-        self._reading = _Crew(min(settings.connections, MAX_CONNECTIONS - 1), self._session)
-        self._waiting = _Crew(max(MAX_CONNECTIONS - settings.connections, 1), self._session)
+        held = max(MAX_CONNECTIONS - settings.connections, COARSE * (len(settings.datacenters) or 1))
+        self._reading = _Crew(max(MAX_CONNECTIONS - held, 1), self._session)
+        self._waiting = _Crew(held, self._session)
 
     async def get[T](
         self,
@@ -194,10 +199,13 @@ class _Crew:
 
     async def close(self) -> None:
         self._is_closed = True
-        for worker in self._workers:
+        with contextlib.suppress(Empty):
+            while (waiting := self._line.get_nowait()) is not None:
+                waiting.refuse()
+        workers, self._workers = self._workers, []
+        for worker in workers:
             self._line.put(None)
             worker.cut()
-        workers, self._workers = self._workers, []
         await asyncio.to_thread(_join, workers)
 
 
@@ -215,6 +223,10 @@ class _Task:
         self.work = work
         self.future: Future[Any] = Future()
         self.worker: _Worker | None = None
+
+    def refuse(self) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(_closed())
 
     def abort(self) -> None:
         self.future.cancel()

@@ -16,11 +16,11 @@ from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul import changes, removals, rows
-from shared.sources.consul.http import MAX_CONNECTIONS, Answer, Http, Mode
+from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mode
 from shared.sources.consul.marks import Marks
 from shared.sources.consul.position import Place, continued
 from shared.sources.consul.reads import Reads
-from shared.sources.consul.watches import COARSE, Watches
+from shared.sources.consul.watches import Watches
 
 log = logging.getLogger("sluice.consul")
 
@@ -59,6 +59,9 @@ class ConsulObserver:
         self._clock = clock
         self._wait_s = wait_s
         self._reads = Reads(settings, http, clock)
+        self._named = tuple(name for name in settings.services if not _PATTERN & set(name))
+        self._exactly = frozenset(self._named)
+        self._patterns = tuple(name for name in settings.services if _PATTERN & set(name))
         self._watches: dict[str, Watches] = {}
         self._held: dict[Stream, _Held] = {}
 
@@ -240,15 +243,14 @@ class ConsulObserver:
 
     def _selected(self, datacenter: str, names: Collection[str], known: Collection[Stream]) -> dict[str, Stream]:
         """Return the streams of services by name: those named, and those of a pattern that are there or were."""
-        named = [name for name in self._settings.services if not _PATTERN & set(name)]
         parts = (naming.parts(stream) for stream in known)
         kept = [part[3] for part in parts if part[1:3] == (datacenter, "service")]
-        found = {name: self._stream(datacenter, name) for name in (*named, *sorted({*names, *kept}))}
+        found = {name: self._stream(datacenter, name) for name in (*self._named, *sorted({*names, *kept}))}
         return {name: stream for name, stream in found.items() if stream is not None}
 
     def _stream(self, datacenter: str, name: str) -> Stream | None:
         """Return the stream of a service that the configuration selects."""
-        if name and any(name == wanted or fnmatchcase(name, wanted) for wanted in self._settings.services):
+        if name in self._exactly or (name and any(fnmatchcase(name, pattern) for pattern in self._patterns)):
             return naming.stream(self._settings.name, datacenter, "service", name)
         return None
 

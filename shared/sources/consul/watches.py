@@ -6,7 +6,7 @@ have a blocking query of their own where requests are held open for long.
 """
 
 import asyncio
-import math
+import contextlib
 from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -21,8 +21,6 @@ from shared.sources.consul.queries import Queries
 from shared.sources.consul.reads import Reads
 from shared.sources.consul.sweep import Sweep
 
-COARSE: Final = 3
-"""Blocking queries that watch a whole datacenter."""
 HELD_S: Final = 10.0
 """Waits of so many seconds and more are held open between probes."""
 NODES_EVERY_S: Final = 60.0
@@ -244,11 +242,10 @@ class Watches:
     async def _find(self) -> None:
         """Once something rose, or there is time: find out what changed."""
         due_s = self._sweep.due_in()
-        if due_s is None or due_s > 0:
-            wait_s = min(NODES_EVERY_S, math.inf if due_s is None else due_s)
-            waiting = asyncio.ensure_future(self._something.wait())
-            await asyncio.wait((waiting,), timeout=wait_s)
-            waiting.cancel()
+        if not self._changed_nodes and due_s != 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NODES_EVERY_S if due_s is None else min(due_s, NODES_EVERY_S)):
+                    await self._something.wait()
         self._something.clear()
         if self.marks.services and not self._is_new():
             await self._look_at_nodes()
