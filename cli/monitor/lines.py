@@ -24,7 +24,7 @@ _WORDS = {
     "health_changed": ("health", MAGENTA),
 }
 _STATUSES = {"passing": GREEN, "warning": YELLOW, "critical": RED, "maintenance": MAGENTA}
-_NAME_COLUMNS = 24
+_NAME_COLUMNS = 16
 _encode = msgspec.json.Encoder().encode
 
 

@@ -84,7 +84,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def bare(environment: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT), **environment}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment}
 
 
 def untimed(line: str) -> str:
