@@ -127,10 +127,14 @@ async def test_a_plan_changes_nothing_and_what_it_says_is_done_once(tmp_path):
     async with cloud(tmp_path, ["Persons", "Cars"]) as line:
         code, plan, _ = await line.sync("--dry-run")
         assert (code, [each["action"] for each in plan["actions"]]) == (0, ["create", "create"])
-        assert await line.command("topics", "sync", "--dry-run") == (
+        code, out, err = await line.command("topics", "sync", "--dry-run")
+        assert (code, out.splitlines(), err) == (
             0,
-            f"create: {topic('Cars')} in ServiceBus\ncreate: {topic('Persons')} in ServiceBus\n"
-            "2 to do, 0 as they should be; nothing was changed\n",
+            [
+                f"create: {topic('Cars')} in ServiceBus",
+                f"create: {topic('Persons')} in ServiceBus",
+                "2 to do, 0 as they should be; nothing was changed",
+            ],
             "",
         )
         assert (await line.there(), await line.writes(), await line.placed()) == ([{}], 0, {})
