@@ -105,7 +105,10 @@ class _View:
         for event in found.events:
             self._screen.show(*lines.of(event))
         items = found.memo.items
-        told = lines.healthy(items) if self._service else f"{len(items)} services."
+        if self._service:
+            told = f"Out of {len(items)} instances, {lines.healthy(items)} are healthy."
+        else:
+            told = f"{len(items)} services."
         self._screen.show((told, lines.PLAIN), (f"Last index update to: {index}", lines.DIM))
 
     def _body(self, event: ChangeEvent) -> str:
@@ -116,5 +119,8 @@ class _View:
         said: dict[str, object] = {"Datacenter": naming.parts(stream)[1], "Index": memo.head["index"]}
         if not self._service:
             return said | {"Services": len(memo.items)}
-        healthy = sum(row["Status"] == "passing" for row in memo.items.values())
-        return said | {"Service": self._service, "Instances": len(memo.items), "Healthy": healthy}
+        return said | {
+            "Service": self._service,
+            "Instances": len(memo.items),
+            "Healthy": lines.healthy(memo.items),
+        }

@@ -57,10 +57,9 @@ def name(row: Mapping[str, Any]) -> str:
     return f"{row['Node']}/{row['ServiceID']}" if "ServiceID" in row else str(row["ServiceName"])
 
 
-def healthy(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def healthy(rows: Mapping[str, Mapping[str, Any]]) -> int:
     """Return how many instances are healthy: those whose checks, and whose node's checks, all pass."""
-    count = sum(row["Status"] == "passing" for row in rows.values())
-    return f"Out of {len(rows)} instances, {count} are healthy."
+    return sum(row["Status"] == "passing" for row in rows.values())
 
 
 def _whole(row: Mapping[str, Any]) -> Iterator[Span]:

@@ -3,12 +3,24 @@
 import re
 import shlex
 
+import click
+
+from cli.monitor.commands import consul_command
+from shared.sources.consul.watches import HELD_S
 from tests.docs.markdown import ROOT, blocks
 from tests.integration.consul.server import serving
 from tests.integration.monitoring import monitoring
 
 TIME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}", re.MULTILINE)
 ADDRESS = "http://localhost:8500"
+
+
+def test_the_help_and_the_page_say_from_which_wait_on_a_change_is_shown_at_once():
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"`-p` from {HELD_S:g} on shows a change at once" in page
+    [interval] = [each for each in consul_command.params if each.name == "poll_interval"]
+    assert isinstance(interval, click.Option)
+    assert f"From {HELD_S:g} on a change is printed at once" in (interval.help or "")
 
 
 async def test_the_readme_shows_what_a_terminal_shows():

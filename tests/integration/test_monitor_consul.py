@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from local.broker import certificates
 from local.cloud import running
 from local.consul.cluster import Cluster
 from local.consul.server import Server
@@ -218,6 +220,23 @@ async def test_the_token_of_the_environment_is_used_and_never_shown(consul):
         assert monitor.lines == []
         assert "ACL not found" in monitor.errors[0]
         assert "another" not in "".join(monitor.errors)
+
+
+async def test_certificates_of_both_sides_are_checked(tmp_path):
+    certificate, key = tmp_path / "ca.pem", tmp_path / "ca.key"
+    certificates.write(certificate, key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = Server(Cluster())
+    async with server.serving(0, context):
+        address = ("consul", "-a", f"https://127.0.0.1:{server.port}")
+        async with monitoring(*address) as monitor:
+            assert await monitor.ended() == 2
+            assert "name the authority in ca_file" in monitor.errors[0]
+        shown = ("--client-cert", str(certificate), "--client-key", str(key))
+        async with monitoring(*address, "--ca-file", str(certificate), *shown, "-p", "0.5") as monitor:
+            await monitor.until_said("1 services.")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
