@@ -74,9 +74,14 @@ async def monitoring(*arguments: str, **environment: str) -> AsyncIterator[Monit
     try:
         yield Monitor(process)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+        await killed(process)
+
+
+async def killed(process: Process) -> None:
+    """Leave nothing running."""
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()
 
 
 def command(arguments: Sequence[str]) -> list[str]:
