@@ -138,10 +138,11 @@ class Capture:
         version = await self._control.version()  # before the states: whoever rings after this is heard next time
         if version != self._version:
             self._version = None
+            looked_at = [part.source.found for part in self._parts]  # another shard may look at a source meanwhile
             found = {stream: each for part in self._parts for stream, each in _found(part).items()}
             self._held = await self._shard.load(found, self._held)
-            for part in self._parts:
-                part.loaded, part.marks_read_at = part.source.found, float("-inf")
+            for part, loaded in zip(self._parts, looked_at, strict=True):
+                part.loaded, part.marks_read_at = loaded, float("-inf")
             self._version = None if self._lease_lost else version
 
     async def _advance_all(self) -> None:
@@ -222,12 +223,13 @@ class Capture:
             source.look_at = now + LOOK_AGAIN_S if source.problems else float("inf")
             for problem in source.problems:
                 log.error("stream not captured", extra={"source": part.name, "reason": str(problem)})
-        if source.found is not part.loaded:
+        looked_at = source.found
+        if looked_at is not part.loaded:
             found, known = _found(part), {entry.stream for entry in part.loaded}
             new = {stream: entry for stream, entry in found.items() if stream not in known}
             fresh = await self._shard.load(new, self._held) if new else {}
             kept = {stream: held for stream, held in self._held.items() if held.source != part.name or stream in found}
-            self._held, part.loaded = kept | fresh, source.found
+            self._held, part.loaded = kept | fresh, looked_at
 
     async def _again(self, stale: Held) -> Held:
         try:

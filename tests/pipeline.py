@@ -34,6 +34,13 @@ def table_stream(table: str) -> Stream:
     return naming.stream("sql1", "TestDB", "dbo", table)
 
 
+CATALOG = naming.stream("consul1", "dc1", "catalog")
+
+
+def service_stream(service: str) -> Stream:
+    return naming.stream("consul1", "dc1", "service", service)
+
+
 @dataclass
 class Pipeline:
     """Tables `(ID int, Name nvarchar(200))` in the local database, and the processes that stream them.
@@ -181,9 +188,17 @@ output "topics" {{
     # ------------------------------------------------------------------ the destination
 
     async def topic(self, table: str) -> list[dict[str, Any]]:
-        """Return every message that waits in the topic's subscription, in order, nothing taken out."""
+        """Return every message that waits for the table's consumer, in order, nothing taken out."""
+        return await self.messages(table_stream(table))
+
+    async def bodies(self, stream: Stream) -> list[dict[str, Any]]:
+        """Return what the messages of a stream say."""
+        return [_body(message) for message in await self.messages(stream)]
+
+    async def messages(self, stream: Stream) -> list[dict[str, Any]]:
+        """Return every message that waits in the subscription of the stream's topic, in order, nothing taken out."""
         control = self.cloud.part("broker").control
-        path = f"{naming.topic(table_stream(table))}/subscriptions/sub1"
+        path = f"{naming.topic(stream)}/subscriptions/sub1"
         async with self.session.get(f"{control}/messages", params={"entity": path}) as answer:
             return list(await answer.json()) if answer.status == 200 else []
 
@@ -231,17 +246,19 @@ async def pipeline(
     lock: str = LOCK,
     max_poll_interval: str = "1s",
     name: str = "nvarchar(200)",
+    services: Sequence[str] = (),
 ) -> AsyncIterator[Pipeline]:
     """Run storage, broker and database with captured tables; capture and deliver are started by the test.
 
-    `settings` is added to the configuration file: blocks such as `deliver { hold = "1s" }`. Under a longer
-    `max_poll_interval` than 200 ms the state of a quiet stream is written now and then, with its growing interval.
+    With `services`, Consul runs too, and is observed. `settings` is added to the configuration file: blocks such as
+    `deliver { hold = "1s" }`. Under a longer `max_poll_interval` than 200 ms the state of a quiet stream is written now
+    and then, with its growing interval.
     """
-    entities = config([naming.topic(table_stream(table)) for table in tables], lock=lock)
+    streams = [*map(table_stream, tables), *([CATALOG, *map(service_stream, services)] if services else [])]
+    parts = ("azurite", "broker", "sqlserver", *(("consul",) if services else ()))
     async with AsyncExitStack() as stack:
-        cloud = await stack.enter_async_context(
-            running(("azurite", "broker", "sqlserver"), directory / "cloud", entities=entities)
-        )
+        entities = config(map(naming.topic, streams), lock=lock)
+        cloud = await stack.enter_async_context(running(parts, directory / "cloud", entities=entities))
         session = await stack.enter_async_context(ClientSession())
         environ = {
             **cloud.settings,
@@ -252,9 +269,22 @@ async def pipeline(
         }
         made = Pipeline(cloud, directory, tables, environ, session, max_poll_interval, name)
         stack.push_async_callback(made.close)
-        made.configure(settings)
+        made.configure(f"{settings}\n{_consul(services)}")
         await asyncio.to_thread(made.create_tables)
         yield made
+
+
+def _consul(services: Sequence[str]) -> str:
+    if not services:
+        return ""
+    names = ", ".join(f'"{service}"' for service in services)
+    return f"""
+source "consul" "consul1" {{
+  address    = env("Consul")
+  datacenter = "dc1"
+  services   = [{names}]
+}}
+"""
 
 
 def _body(message: Mapping[str, Any]) -> dict[str, Any]:

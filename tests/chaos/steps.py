@@ -11,8 +11,9 @@ from typing import Any, Literal
 from azure.storage.blob.aio import ContainerClient
 
 from shared import naming
+from shared.events import Stream
 from shared.stores.azure import forms
-from tests.pipeline import Pipeline, table_stream
+from tests.pipeline import Pipeline, service_stream, table_stream
 
 type When = Literal["before", "after"]
 
@@ -53,6 +54,21 @@ def read(table: str) -> Step:
     return Step("sqlserver", {"match": page}, {"sql": f"dbo_{table}_CT"})
 
 
+def observe(service: str) -> Step:
+    """Capture looks at a service."""
+    return Step("consul", {"match": f"GET /v1/health/service/{service}\\b"}, {"request": f"/service/{service}\\b"})
+
+
+def journal(service: str) -> Step:
+    """Capture writes down what it saw."""
+    return _entity(*forms.journal_key(service_stream(service)))
+
+
+def progress(stream: Stream) -> Step:
+    """Capture saves how far it got with a stream that is already there."""
+    return _entity(*forms.state_key(stream))
+
+
 def ingest() -> Step:
     """Capture sends a pack to the ingest queue."""
     return _at_broker("send", "ingest-queue")
@@ -60,8 +76,7 @@ def ingest() -> Step:
 
 def checkpoint(table: str) -> Step:
     """Capture saves how far it got."""
-    key = re.escape(forms.state_key(table_stream(table))[1])
-    return Step("azurite", {"match": f"RowKey='{key}'", "method": "PUT"}, {"method": "PUT", "path": "/sluice"})
+    return progress(table_stream(table))
 
 
 def renew(shard: int) -> Step:
@@ -77,13 +92,18 @@ def forward(table: str) -> Step:
 
 def mark(table: str) -> Step:
     """Deliver writes how far a destination got; not for the first time, which creates the mark."""
-    key = re.escape(forms.mark_key(table_stream(table), DESTINATION)[1])
-    return Step("azurite", {"match": f"RowKey='{key}'", "method": "PUT"}, {"method": "PUT", "path": "/sluice"})
+    return _entity(*forms.mark_key(table_stream(table), DESTINATION))
 
 
 def settle() -> Step:
     """Deliver completes a pack."""
     return _at_broker("settle", "ingest-queue")
+
+
+def _entity(partition: str, row: str) -> Step:
+    """Return the next write of an entity that is there; the partition tells it from others that are held."""
+    shown = {"method": "PUT", "path": rf"/sluice.*{partition}"}
+    return Step("azurite", {"match": f"RowKey='{re.escape(row)}'", "method": "PUT"}, shown)
 
 
 async def commit_to_each(line: Pipeline, rows: int) -> None:
