@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cli import config, run, state, status, streams, topics
+from cli import config, infra, run, state, status, streams, topics
 from cli.monitor.commands import monitor
 from cli.outcome import WRONG, finish
 from shared import telemetry
@@ -90,6 +90,25 @@ def pause_command(file: Path | None, names: tuple[str, ...]) -> None:
 def resume_command(file: Path | None, names: tuple[str, ...], start: str | None, *, skip: bool, restored: bool) -> None:
     """Go on with paused or halted streams. STREAM may hold * and ?."""
     _work(file, lambda wiring: streams.resume(wiring, names, start=start, skip=skip, restored=restored))
+
+
+@sluice.group("infra")
+def infra_group() -> None:
+    """Prepare the deployment to Azure."""
+
+
+@infra_group.command("params")
+@click.option("--check", is_flag=True, help="Write nothing; print what is not up to date, and exit with 1 then.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=infra.FOLDER,
+    help="Where main.bicep and its parameter files are.  [default: infra]",
+)
+@click.pass_obj
+def infra_params_command(file: Path | None, folder: Path, *, check: bool) -> None:
+    """Write what the configuration file says into the parameter files of the Bicep template."""
+    finish(infra.params(file, folder, check=check))
 
 
 @sluice.group("state")

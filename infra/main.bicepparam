@@ -2,6 +2,9 @@ using 'main.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'sluice')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param secrets = [
+  'SqlServer'
+]
 param secretValues = {
   SqlServer: readEnvironmentVariable('SqlServer', '')
 }

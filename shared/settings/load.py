@@ -26,7 +26,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     Raises:
         InvalidConfigError: with every problem; none of them shows a secret.
     """
-    path = file or _find(environ)
+    path = file or find(environ)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -54,8 +54,8 @@ def _read(root: hcl.Block, environ: Mapping[str, str], problems: Problems) -> Se
     return native.read(reader, environ, problems)
 
 
-def _find(environ: Mapping[str, str]) -> Path:
-    """Return the first file that is there, else the one that is expected."""
+def find(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the configuration file that is there, else the one that is expected."""
     named = environ.get(FILE_SETTING)
     if named:
         return Path(named) if Path(named).exists() else _APP / named

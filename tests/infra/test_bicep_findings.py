@@ -76,7 +76,7 @@ PARAMETERS = [
     ("main.bicepparam", "  SqlServer:", "  Sql:", "setting-secret: Sql is not among the parameter secrets"),
     ("main.parameters.json", '"location"', '"region"', "parameters: main.bicep has no parameter region"),
     ("main.parameters.json", '"location": {', '"shards": { "value": "x" }, "location": {', "type: shards has to be"),
-    ("main.parameters.json", '"SqlServer"', '"Sql"', "setting-secret: Sql is not among the parameter secrets"),
+    ("main.parameters.json", '"SqlServer":', '"Sql":', "setting-secret: Sql is not among the parameter secrets"),
     ("main.parameters.json", "{", "", "parameters: cannot be read"),
 ]
 

@@ -192,6 +192,7 @@ def _secrets(tree: Tree, found: dict[str, Setting], repository: Path) -> Iterato
         yield Finding(tree.main.path, 1, "setting-secret", "the parameter secrets lists the settings that are secret")
         return
     secrets = {item.literal for item in parameter.default.items if isinstance(item, syntax.Text)}
+    secrets |= set(map(str, given_to_azd(tree, "secrets")))  # `sluice infra params` says it to both files
     for name, place in found.items():
         if name == HOLE and "@Microsoft.KeyVault(SecretUri=" not in _starts(place.node):
             yield place.finding(
