@@ -113,7 +113,7 @@ class ConsulObserver:
         }
 
     async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
-        """Compare what there is with `memo`; without one, everything is a snapshot, as far as `start` wants it."""
+        """Compare what there is with `memo`; without one, everything is a snapshot, as far as `start_index` wants it."""
         watches, name = await self._subject(stream)
         mark = watches.marks.get(stream)
         head = memo.head if memo is not None else {}
@@ -194,17 +194,14 @@ class ConsulObserver:
         self._held[stream] = _Held(problem, times, self._clock.monotonic() + wait_s)
 
     def _snapshot(self, look: _Look) -> Sequence[changes.Change]:
-        """Return what is there at first sight, less what `start` and `start_index` leave out."""
-        settings = self._settings
-        if settings.start == "latest":
-            return ()
-        found = changes.seen(look.rows)
-        if not settings.start_index:
+        """Return what is there at first sight, less what `start_index` leaves out."""
+        found, index = changes.seen(look.rows), self._settings.start_index
+        if not index:
             return found
         if isinstance(look.answer.data, dict):  # a catalog has one index for all
-            return found if look.answer.index > settings.start_index else ()
+            return found if look.answer.index > index else ()
         changed_at = {_key(instance): _modified(instance) for instance in look.answer.data}
-        return [change for change in found if changed_at[change.key] > settings.start_index]
+        return [change for change in found if changed_at[change.key] > index]
 
     async def _datacenters(self) -> Sequence[Watches]:
         """Return what watches each datacenter; which they are is found once."""

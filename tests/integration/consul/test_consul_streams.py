@@ -181,15 +181,6 @@ async def test_a_datacenter_that_is_away_does_not_hold_up_others():
         assert ["dc2" in problem for problem in consumer.problems] == [True]
 
 
-async def test_latest_leaves_the_snapshot_out(consul):
-    await consul.register("web")
-    async with consuming(consul.settings("web", start="latest")) as consumer:
-        assert await consumer.settle() == []
-        assert list(consumer.memos[service("web")].items) == ["n1/web"]
-        await consul.register("web", Port=81)
-        assert told(await consumer.settle()) == [("instance_changed", "web")]
-
-
 async def test_a_start_index_leaves_out_what_has_not_changed_since(consul):
     await consul.register("web", "old")
     index = consul.server.cluster.local.index
