@@ -113,7 +113,7 @@ class ConsulObserver:
         }
 
     async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
-        """Compare what there is with `memo`; without one, everything is a snapshot, as far as `start_index` wants it."""
+        """Compare what there is with `memo`; without one, all there is, as far as `start_index` wants it."""
         watches, name = await self._subject(stream)
         mark = watches.marks.get(stream)
         head = memo.head if memo is not None else {}
