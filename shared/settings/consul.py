@@ -13,6 +13,8 @@ from shared.settings.reading import Item, Reader
 
 MAX_WAIT_S = 600.0
 """Consul cuts a longer wait: https://developer.hashicorp.com/consul/api-docs/features/blocking."""
+MAX_REQUESTS = 197
+"""Consul grants one client 200 connections (`limits.http_max_conns_per_client`), and three watch the catalog."""
 
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
 _URL = "http://consul.example.com:8500 or https://consul.example.com:8501"
@@ -42,8 +44,8 @@ def read(reader: Reader) -> ConsulSettings:
             reader.choice("consistency", ("stale", "default", "consistent"), default.consistency),
         ),
         max_stale_s=reader.seconds("max_stale", default.max_stale_s),
-        connections=reader.count("connections", default.connections, high=200),
-        watches=reader.count("watches", default.watches, low=0, high=1_000),
+        connections=reader.count("connections", default.connections, high=MAX_REQUESTS),
+        watches=reader.count("watches", default.watches, low=0, high=MAX_REQUESTS),
         requests_per_second=float(reader.count("requests_per_second", int(default.requests_per_second))),
         request_timeout_s=reader.seconds("request_timeout", default.request_timeout_s, low=0.1),
         deadline_s=reader.seconds("deadline", default.deadline_s, low=1, high=600),
@@ -144,6 +146,10 @@ def _together(reader: Reader, url: SplitResult | None, settings: ConsulSettings)
     if len({"client_cert", "client_key"} & set(files)) == 1:
         missing = "client_key" if "client_cert" in files else "client_cert"
         reader.problem(f"{missing} is missing", key=files[-1], hint=f'write {missing} = "…", a PEM file')
+    if settings.connections + settings.watches > MAX_REQUESTS:
+        key = "watches" if reader.given("watches") else "connections"
+        hint = f"{MAX_REQUESTS} together: Consul grants one client 200, and three watch the catalog"
+        reader.problem("connections and watches are too many", key=key, hint=hint)
     if settings.start == "latest" and settings.start_index:
         hint = "latest leaves out the whole snapshot: keep one of them"
         reader.problem("start is latest", key="start_index", value=settings.start_index, hint=hint)

@@ -50,6 +50,7 @@ source "consul" "five" {
   address    = "http://five.example.com:8500/consul"
   datacenter = "not one"
   ca_file    = "missing.pem"
+  watches    = 190
 }
 
 source "consul" "six" {
