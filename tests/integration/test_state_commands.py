@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +13,11 @@ from uuid import UUID
 import pytest
 from azure.data.tables import EdmType, EntityProperty
 from azure.data.tables.aio import TableServiceClient
-from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.blob.aio import ContainerClient
 
+from shared.events import Journal, Part, Position, Saved
 from shared.export import parse
+from shared.stores.azure.journals import AzureJournalStore
 from tests.pipeline import SHORT_LEASE, Pipeline, pipeline, table_stream
 
 PLACED = {
@@ -123,32 +127,49 @@ async def test_an_import_over_running_streams_changes_them_and_loses_nothing(tmp
         assert (await line.state()).state.value.status == "running"
 
 
-async def test_whole_entities_come_back_exactly_and_blobs_with_them(tmp_path):
+async def test_whole_entities_come_back_exactly(tmp_path):
     file = tmp_path / "state.jsonl"
     async with pipeline(tmp_path) as line:
         async with line.wiring() as wiring:
             await (await wiring.capture()).tick()
-        stream = table_stream("Persons")
-        beside = {"PartitionKey": "j01", "RowKey": "x:j", "v": 1, "stream": stream, "blobs": '["","a/b"]', "n": 1}
         await write(line, PLACED)
-        await write(line, beside)
-        connection = line.environment["AzureWebJobsStorage"]
-        async with BlobServiceClient.from_connection_string(connection) as blobs:
-            container = await blobs.create_container("memos")
-            await container.upload_blob("a/b", b"\x00\xff remembered")
-            before = {entity["RowKey"]: entity for entity in await entities(line)}
+        [before] = [entity for entity in await entities(line) if entity["PartitionKey"] == "topics"]
+        await export(line, file)
+        await empty(line)
 
-            assert (await export(line, file))["blobs"] == 1
+        code, out, err = await line.command("state", "import", str(file), "--json")
+
+        assert (code, json.loads(out)["refused"]) == (0, []), err
+        [after] = [entity for entity in await entities(line) if entity["PartitionKey"] == "topics"]
+        assert after == before
+        assert after["at"].tables_service_value == "2026-11-21T07:28:06.1234567Z"
+
+
+async def test_a_journal_comes_back_with_its_blobs_and_its_stream_goes_on(tmp_path):
+    file = tmp_path / "state.jsonl"
+    async with pipeline(tmp_path) as line:
+        stream = table_stream("Persons")
+        async with line.wiring() as wiring:
+            await (await wiring.capture()).tick()
+            journals = AzureJournalStore(wiring.account, wiring.settings.state_table, wiring.settings.memo_container)
+            parts = tuple(Part(random.Random(seed).randbytes(40_000)) for seed in range(3))
+            wanted = Journal(stream, Position("1"), Position("5"), head='{"n":1}', outbox=parts[0], memo=parts[1:])
+            kept = (await journals.save(Saved(wanted))).value
+            assert all(part.blob for part in (kept.outbox, *kept.memo))
+
+            assert (await export(line, file))["blobs"] == 3
             await empty(line)
-            await container.delete_blob("a/b")
-            code, out, err = await line.command("state", "import", str(file), "--json")
+            await wiring.account.on_container("memos", ContainerClient.delete_container)
+            assert (await line.command("state", "import", str(file)))[0] == 0
 
-            assert (code, json.loads(out)["refused"]) == (0, []), err
-            after = {entity["RowKey"]: entity for entity in await entities(line)}
-            assert await (await container.download_blob("a/b")).readall() == b"\x00\xff remembered"
-        for name in (PLACED["RowKey"], "x:j"):
-            assert after[name] == before[name]
-        assert after[PLACED["RowKey"]]["at"].tables_service_value == "2026-11-21T07:28:06.1234567Z"
+            found = await journals.find(stream)
+            assert found is not None
+            assert found.value == kept
+            await journals.save(Saved(replace(found.value, last=Position("6")), found.etag))
+            assert (await line.command("state", "import", str(file), "--replace"))[0] == 0
+            again = await journals.find(stream)
+            assert again is not None
+            assert again.value == kept
         state = (await line.state()).state.value
         assert (state.status, state.reason) == ("running", "")
 
