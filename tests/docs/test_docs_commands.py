@@ -80,7 +80,7 @@ def test_every_command_in_a_line_of_text_parses():
     for command in found - {"sluice COMMAND --help"}:
         try:
             parse(command)
-        except click.exceptions.Exit:  # --version
+        except (click.exceptions.Exit, click.MissingParameter):  # --version; named without what it requires
             continue
 
 
