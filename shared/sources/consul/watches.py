@@ -122,8 +122,8 @@ class Watches:
 
     async def _look(self) -> None:
         """Ask every watch once, side by side."""
+        await self.identify()
         if not self._is_new():
-            await self.identify()
             nodes = [self._look_at_nodes()] if self.marks.services else []
             await _together([*(self._ask(coarse) for coarse in self._needed()), *nodes])
             await self._resolve()
@@ -167,10 +167,10 @@ class Watches:
 
     async def _attend(self, coarse: Coarse) -> None:
         """Ask one watch in the background, where others may have found that everything has to be looked at anew."""
+        await self.identify()
         if self._is_new():
             await self._begin()
         else:
-            await self.identify()
             await self._ask(coarse)
 
     async def _ask(self, coarse: Coarse, *, wait: bool = True) -> None:

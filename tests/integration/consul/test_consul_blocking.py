@@ -88,6 +88,20 @@ async def test_a_change_behind_one_that_is_shown_is_found_too(consul):
         ]
 
 
+async def test_what_changed_last_is_asked_first_and_explains_the_wake_up(consul):
+    for number in range(100):
+        await consul.register(f"s{number:03}")
+    async with consuming(consul.settings("*", connections=1, requests_per_second=10.0)) as consumer:
+        consumer.observer._reads._bucket._each_s = 0.0
+        await consumer.settle()
+        await consul.register("s077", Port=81)
+        await consumer.until(len)
+        await consul.switch(reset_counts={})
+        await consul.register("s077", Port=82)
+        assert await consumer.probe() == {service("s077")}
+        assert consul.counts()["GET /v1/health/service/{name}"] == 1
+
+
 async def test_a_check_that_passes_from_the_start_is_found(consul):
     await consul.register("web")
     async with consuming(consul.settings("web")) as consumer:
@@ -135,6 +149,17 @@ async def test_a_new_cluster_starts_a_new_epoch_even_if_its_index_is_higher(cons
         assert position.decode(event.position).index > 500
 
 
+async def test_everything_is_read_anew_when_another_cluster_answers(consul):
+    await consul.register("web")
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.switch(refuse={"status": 500, "count": 1})
+        with pytest.raises(TransientError):
+            await consumer.probe()
+        consul.server.cluster.local.cluster = "another"
+        assert await consumer.probe() == {catalog(), service("web")}
+
+
 async def test_a_cluster_that_lost_its_data_is_compared_with_what_was(consul):
     for name in ("web", "db"):
         await consul.register(name)
@@ -173,6 +198,27 @@ async def test_a_server_that_lags_is_not_taken_for_a_reset(consul):
         assert row["Port"] == 90
         last = position.decode(consumer.last[service("web")])
         assert last.epoch == position.decode(first.position).epoch, "the epoch did not rise"
+
+
+async def test_a_server_that_lags_at_first_sight_hides_nothing(consul):
+    await consul.register("web", Port=80)
+    consul.server.cluster.local.lag(5, 1)
+    await consul.register("web", Port=81)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        [row] = consumer.memos[service("web")].items.values()
+        assert row["Port"] == 81
+
+
+async def test_a_server_that_lags_hides_nothing_from_a_sweep(consul):
+    await consul.register("web", Port=80)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        consul.server.cluster.local.lag(
+            5, 4
+        )  # the three coarse watches get to the leader, the next stale read does not
+        await consul.register("web", Port=81)
+        assert told(await consumer.until(len)) == [("instance_changed", "web")]
 
 
 async def test_a_stale_answer_older_than_its_wake_up_is_asked_for_again(consul):

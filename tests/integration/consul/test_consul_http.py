@@ -1,5 +1,6 @@
 """What goes over the wire: the token, compression, certificates, and what refusals say."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from local.consul.cluster import Cluster
 from local.consul.server import Server
 from shared.errors import ConfigError, SluiceError, TransientError
 from shared.settings.model import ConsulSettings
-from shared.sources.consul.http import Http
+from shared.sources.consul.http import Http, Wait
 from tests.integration.consul.server import consuming
 
 TOKEN = "b1f4c7e0-secret"
@@ -114,6 +115,29 @@ async def test_a_connection_is_used_again(consul):
         for _ in range(20):
             await http.get("/v1/catalog/services", SERVICES)
         assert consul.server.state()["connections"] == 1
+
+
+async def test_a_query_that_nobody_waits_for_any_more_gives_its_connection_up(consul):
+    async with client(settings(consul.address)) as http:
+        query = asyncio.create_task(http.get("/v1/catalog/services", SERVICES, wait=Wait(1_000, 60.0)))
+        await consul.until(lambda: consul.server.requests.waiting == 1)
+        query.cancel()
+        await consul.until(lambda: consul.server.requests.waiting == 0)
+        assert (await http.get("/v1/catalog/services", SERVICES, wait=Wait(1, 0.01))).index >= 1
+
+
+async def test_closing_ends_what_is_open_and_what_is_in_line(consul):
+    async with client(settings(consul.address, connections=200)) as http:
+        wait = Wait(1_000, 60.0)
+        queries = [asyncio.create_task(http.get("/v1/catalog/services", SERVICES, wait=wait)) for _ in range(5)]
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        async with asyncio.timeout(5):
+            await http.close()
+            outcomes = await asyncio.gather(*queries, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {TransientError}
+        assert all("the source is closed" in str(outcome) for outcome in outcomes)
+        with pytest.raises(TransientError, match="the source is closed"):
+            await http.get("/v1/catalog/services", SERVICES)
 
 
 @pytest.mark.parametrize("body", ["<html>hello</html>", "[1, 2]", "", "\xff"])

@@ -49,12 +49,15 @@ async def test_a_service_that_changes_often_gets_a_query_of_its_own(consul):
         await consul.register(name)
     async with resident(consul, "*", watches=1) as consumer:
         await consumer.settle()
-        for name in ("web", "db"):
-            for port in (81, 82):
-                await consul.register(name, Port=port)
-                await consumer.until(len)
+        queries = consumer.observer._watches["dc1"]._queries
+        await consul.register("web", Port=81)
+        await consumer.until(len)
+        assert not queries._hot, "the first sight was no change"
+        for name, port in (("web", 82), ("db", 81), ("db", 82)):
+            await consul.register(name, Port=port)
+            await consumer.until(len)
         await consul.until(lambda: consul.server.requests.waiting == 4)
-        assert list(consumer.observer._watches["dc1"]._queries._hot) == ["db"], "the other one has lost it"
+        assert list(queries._hot) == ["db"], "the other one has lost it"
         await consul.switch(reset_counts={})
         await consul.register("db", Port=83)
         assert told(await consumer.until(len)) == [("instance_changed", "db")]
@@ -147,3 +150,26 @@ async def test_more_selected_later_is_watched_too(consul):
         await consul.until(lambda: consul.server.requests.waiting == 3)
         await consul.check("web-a:up", "warning", service_id="web-a")
         assert told(await consumer.until(len)) == [("health_changed", "web-a")]
+
+
+async def test_another_address_of_a_node_is_found_in_the_background(consul, monkeypatch):
+    monkeypatch.setattr("shared.sources.consul.watches.NODES_EVERY_S", 0.1)
+    await consul.register("web", address="10.0.0.1")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.put("/v1/catalog/register", {"Node": "n1", "Address": "10.0.0.2", "Datacenter": "dc1"})
+        [event] = await consumer.until(len)
+        assert event.changed == ("Address", "NodeAddress")
+
+
+async def test_a_node_that_could_not_be_looked_up_is_looked_up_again(consul):
+    await consul.register("web")
+    await consul.check("serfHealth", "passing")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.switch(refuse={"status": 500, "match": "/node-services/", "count": 1})
+        await consul.check("serfHealth", "critical")
+        marks = consumer.observer._watches["dc1"].marks
+        await consul.until(lambda: marks.among([service("web")]))
+        assert told(await consumer.observe(service("web"))) == [("health_changed", "web")]
