@@ -22,7 +22,9 @@ class Requests:
         self._statuses: Counter[int] = Counter()
         self._last: deque[dict[str, str]] = deque(maxlen=_LISTED)
         self._tokens_in_query = 0
+        self._bytes = 0
         self.most_waiting = 0
+        self.most_connections = 0
 
     def seen(self, request: web.Request) -> None:
         """Count a request."""
@@ -33,9 +35,14 @@ class Requests:
         query = "&".join(f"{name}={_HIDDEN if name == 'token' else value}" for name, value in request.query.items())
         self._last.append({"method": request.method, "path": request.path, "query": query})
 
-    def answered(self, status: int) -> None:
-        """Count an answer."""
+    def answered(self, status: int, body: int = 0) -> None:
+        """Count an answer, and how many bytes its body has on the wire."""
         self._statuses[status] += 1
+        self._bytes += body
+
+    def connected(self, connections: int) -> None:
+        """Note how many connections there are, now that there is one more."""
+        self.most_connections = max(self.most_connections, connections)
 
     def waits(self, change: int) -> None:
         """Count a blocking query that begins (1) or ends (-1) to wait."""
@@ -48,6 +55,7 @@ class Requests:
             "requests": sum(self._counts.values()),
             "counts": dict(self._counts),
             "statuses": {str(status): count for status, count in self._statuses.items()},
+            "body_bytes": self._bytes,
             "last": list(self._last),
             "tokens_in_query": self._tokens_in_query,
             "waiting": self.waiting,

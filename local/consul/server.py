@@ -56,9 +56,11 @@ class Server:
     def state(self) -> dict[str, Any]:
         """Return what `GET /state` shows."""
         server = self._runner.server
+        connections = len(server.connections) if server else 0
         return {
             **self.requests.state(),
-            "connections": len(server.connections) if server else 0,
+            "connections": connections,
+            "most_connections": max(self.requests.most_connections, connections),
             "paused": self.faults.paused(),
             "datacenters": {
                 name: {"index": one.index, "cluster": one.cluster, "has_leader": one.has_leader, **one.catalog.counts()}
@@ -113,7 +115,8 @@ class Server:
             response = _error(ConsulError(405, f"method {request.method} not allowed; {allowed} is"))
             response.headers["Allow"] = allowed
         response.headers["X-Consul-Default-Acl-Policy"] = self.cluster.acl.policy
-        self.requests.answered(response.status)
+        body = response.body if isinstance(response, web.Response) else None
+        self.requests.answered(response.status, len(body) if isinstance(body, bytes) else 0)
         return response
 
     def _admit(self, connection: web.RequestHandler) -> bool:
@@ -125,6 +128,7 @@ class Server:
         if len(self._admitted) >= self._max_connections:
             return False
         self._admitted.add(connection)
+        self.requests.connected(len(self._admitted))
         return True
 
     # Reads.

@@ -113,8 +113,12 @@ async def test_one_client_has_so_many_connections_and_no_more(tmp_path):
             await part.fault({"bump": {"indexes": ["services"]}})
             assert await asyncio.gather(*queries) == [200] * 3
         await part.until(lambda state: not state["connections"])
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        await part.fault({"reset_counts": True})
+        async with aiohttp.ClientSession(auto_decompress=False) as session, session.get(url) as answer:
             assert answer.status == 200
+            state = await part.state()
+            assert state["body_bytes"] == len(await answer.read())
+            assert state["most_connections"] == 1
 
 
 @pytest.mark.parametrize(
