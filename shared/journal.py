@@ -66,7 +66,6 @@ class JournaledSource:
     async def read(self, stream: Stream, after: Position, limit: int) -> Batch:
         """Return what the journal holds after `after`; when that is nothing, look, and write down what changed."""
         kept = await self._load()
-        self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
         while True:
             saved = kept.get(stream)
             journal = saved.value if saved is not None else Journal(stream)
@@ -74,12 +73,13 @@ class JournaledSource:
                 raise _lost(stream, after, journal)
             events = () if after < journal.base else _after(journal, after)
             if not events:
+                self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
                 try:
                     events = await self._look(saved, journal, after)
                 except StaleError:
                     await self._find(stream)
                     continue
-            self._unfinished.discard(stream)
+                self._unfinished.discard(stream)
             taken = events[: max(limit, 1)]
             return Batch(taken, taken[-1].position if taken else after, more=len(taken) < len(events))
 

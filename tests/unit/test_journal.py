@@ -133,6 +133,21 @@ async def test_an_answer_that_got_lost_does_not_make_a_change_twice(place):
     assert (await source.read(WEB, batch.position, 10)).events == ()
 
 
+async def test_a_look_that_gave_way_to_what_was_written_before_it_is_asked_for_again(place):
+    source = place.process()
+    await source.read(WEB, START, 10)
+    place.registry.put("a")
+    place.account.lost_answers = 1
+    with pytest.raises(TransientError):
+        await source.read(WEB, START, 10)
+    place.registry.put("b")
+    batch = await source.read(WEB, START, 10)
+
+    assert told(batch) == [("c", "a")]
+    assert await source.probe({WEB: batch.position}) == {WEB}
+    assert told(await source.read(WEB, batch.position, 10)) == [("c", "b")]
+
+
 async def test_two_processes_write_one_history(place):
     one, other = place.process(), place.process()
     await one.read(WEB, START, 10)
