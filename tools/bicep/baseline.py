@@ -49,7 +49,6 @@ DEMANDS = (
     Demand("tls", SITE, "properties.siteConfig.scmMinTlsVersion", ("1.2", "1.3")),
     Demand("https-only", SITE, "properties.httpsOnly", (True,), "AZR-000084 CKV_AZURE_70"),
     Demand("https-only", STORAGE, "properties.supportsHttpsTrafficOnly", (True,)),
-    Demand("no-ftp", SITE, "properties.siteConfig.ftpsState", ("Disabled",), "CKV_AZURE_78"),
     Demand("managed-identity", SITE, "identity.type", ("UserAssigned",), "AZR-000082 CKV_AZURE_71"),
     Demand(
         "managed-identity",
@@ -89,6 +88,7 @@ https://azure.github.io/PSRule.Rules.Azure/en/rules/
 RULES = {
     "blob-replication": "the state survives the loss of a data centre, by default",
     "claims-expire": "blobs of the claims container expire, and nothing else does",
+    "flex-refused": "the app has no property that Flex Consumption refuses; it has no FTP to switch off (CKV_AZURE_78)",
     "http-authenticated": "only health, which has no data, is open to anybody",
     "logs": "Service Bus, Key Vault, blobs and tables send their logs to the workspace (AZR-000358, AZR-000119)",
     "network-endpoints": "with private networking, each service has an endpoint, and the app a subnet of its kind",
@@ -101,6 +101,17 @@ LOGGED = (BUS, VAULT, f"{STORAGE}/blobServices", f"{STORAGE}/tableServices")
 OPEN_ROUTES = {"health"}
 """What anybody may ask over HTTP: it has no data."""
 
+REFUSED = set(
+    "alwayson containersize ftpsstate functionappscalelimit functionsruntimescalemonitoringenabled isreserved isxenon"
+    " javaversion linuxfxversion minimumelasticinstancecount netframeworkversion nodeversion phpversion"
+    " powershellversion prewarmedinstancecount use32bitworkerprocess vnetbackuprestoreenabled vnetcontentshareenabled"
+    " vnetimagepullenabled vnetrouteallenabled windowsfxversion".split()
+)
+"""Properties, in lower case, that a deployment of an app to Flex Consumption fails with: error 51021.
+
+https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
+"""
+
 
 def check(tree: Tree, repository: Path) -> Iterator[Finding]:
     """Yield every breach of the baseline."""
@@ -109,6 +120,7 @@ def check(tree: Tree, repository: Path) -> Iterator[Finding]:
     rules: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
         _logs,
         _publishing,
+        _refused,
         _secrets,
         _keys_in_expressions,
         _expiry,
@@ -166,6 +178,13 @@ def _publishing(tree: Tree) -> Iterator[Finding]:
     }
     for missing in sorted({"ftp", "scm"} - names):
         yield Finding(tree.main.path, 1, "no-keys-publishing", f"nothing switches off the password of {missing}")
+
+
+def _refused(tree: Tree) -> Iterator[Finding]:
+    for place in tree.resources(SITE, f"{SITE}/config"):
+        for node in walk(place.node.body):
+            if isinstance(node, syntax.Entry) and (node.key.literal or "").lower() in REFUSED:
+                yield place.finding("flex-refused", f"Flex Consumption refuses {node.key.literal}", node.line)
 
 
 def _secrets(tree: Tree) -> Iterator[Finding]:
