@@ -1,6 +1,7 @@
 """The security baseline, each demand a rule with a name; where there are options, under every choice of them."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +102,14 @@ LOGGED = (BUS, VAULT, f"{STORAGE}/blobServices", f"{STORAGE}/tableServices")
 OPEN_ROUTES = {"health"}
 """What anybody may ask over HTTP: it has no data."""
 
-REFUSED = set(
-    "alwayson containersize ftpsstate functionappscalelimit functionsruntimescalemonitoringenabled isreserved isxenon"
-    " javaversion linuxfxversion minimumelasticinstancecount netframeworkversion nodeversion phpversion"
-    " powershellversion prewarmedinstancecount use32bitworkerprocess vnetbackuprestoreenabled vnetcontentshareenabled"
-    " vnetimagepullenabled vnetrouteallenabled windowsfxversion".split()
+REFUSED = re.compile(
+    r"alwaysOn|containerSize|ftpsState|functionAppScaleLimit|functionsRuntimeScaleMonitoringEnabled|isReserved|isXenon"
+    r"|minimumElasticInstanceCount|preWarmedInstanceCount|use32BitWorkerProcess"
+    r"|(?:java|netFramework|node|php|powerShell)Version|(?:linux|windows)FxVersion"
+    r"|vnet(?:BackupRestore|ContentShare|ImagePull|RouteAll)Enabled",
+    re.IGNORECASE,
 )
-"""Properties, in lower case, that a deployment of an app to Flex Consumption fails with: error 51021.
+"""Properties that a deployment of an app to Flex Consumption fails with: error 51021.
 
 https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
 """
@@ -183,7 +185,7 @@ def _publishing(tree: Tree) -> Iterator[Finding]:
 def _refused(tree: Tree) -> Iterator[Finding]:
     for place in tree.resources(SITE, f"{SITE}/config"):
         for node in walk(place.node.body):
-            if isinstance(node, syntax.Entry) and (node.key.literal or "").lower() in REFUSED:
+            if isinstance(node, syntax.Entry) and REFUSED.fullmatch(node.key.literal or ""):
                 yield place.finding("flex-refused", f"Flex Consumption refuses {node.key.literal}", node.line)
 
 
