@@ -29,8 +29,12 @@ resource namespaces 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = [for
   name: name
 }]
 
+resource ingestNamespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
+  name: namespaceNames[0]
+}
+
 resource ingestQueue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' existing = {
-  parent: namespaces[0]
+  parent: ingestNamespace
   name: ingestQueueName
 }
 
@@ -84,7 +88,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
 resource scalingReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty(scalingRoleId)) {
   name: guid(here, 'scaling reader')
   properties: {
-    roleName: 'Sluice scaling reader (${resourceGroup().name})'
+    roleName: 'Sluice scaling reader ${uniqueString(here)}'
     description: 'Reads the properties of Service Bus entities, such as the number of messages; no messages, no keys.'
     type: 'CustomRole'
     permissions: [
@@ -113,9 +117,10 @@ resource receivesPacks 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// Of the namespace: over the queue alone it would add nothing to what a receiver may read.
 resource seesLength 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: ingestQueue
-  name: guid(ingestQueue.id, appPrincipalId, 'scaling reader')
+  scope: ingestNamespace
+  name: guid(ingestNamespace.id, appPrincipalId, 'scaling reader')
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'

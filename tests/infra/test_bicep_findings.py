@@ -274,6 +274,8 @@ ROLE = [
     (ROLES, "roleDefinitionId: serviceBusReceiver", "roleDefinitionId: serviceBusOwner", "app: Azure Service Bus Data"),
     (ROLES, "principalId: topicsPrincipalId", "principalId: appPrincipalId", "role: app: Azure Service Bus Data Owner"),
     (ROLES, "'69a216fc-b8fb-44d8-bc22-1f3c2cd27a39'", "'00000000-0000-0000-0000-000000000000'", "app: role 00000000"),
+    (ROLES, "${uniqueString(here)}", "${resourceGroup().name}", "role: the name of a custom role has to be"),
+    (ROLES, "scope: ingestNamespace\n", "scope: ingestQueue\n", "template on ingest namespace is listed"),
     (ROLES, "namespaces/*/read", "namespaces/*", "role: actions of a custom role is"),
     (ROLES, "dataActions: []", "dataActions: [\n          'Microsoft.ServiceBus/*'\n        ]", "dataActions of a"),
     (ROLES, "principalType: 'ServicePrincipal'", "principalType: 'User'", "role: principalType has to be"),
@@ -286,7 +288,7 @@ PAGE = [
     ("| `app` | Key Vault Secrets User |", "| `app` | Reader |", "role: the id of Reader is not not said"),
     ("`4633458b-17de", "`5633458b-17de", "role: the id of Key Vault Secrets User is not 5633458b"),
     (
-        "| `app` | Scaling reader | ingest queue |",
+        "| `app` | Scaling reader | ingest namespace |",
         "| `app` | Scaling reader | vault |",
         "role: app: created by the template",
     ),

@@ -124,6 +124,12 @@ def _details(tree: Tree) -> Iterator[Finding]:
         if tree.possible(_property(place, "principalType")) != {"ServicePrincipal"}:
             yield place.finding("role", "principalType has to be ServicePrincipal: a new identity is not found else")
     for place in tree.resources("Microsoft.Authorization/roleDefinitions"):
+        name = place.node.body.get("properties", "roleName")
+        calls = [each.function for each in syntax.walk(name) if isinstance(each, syntax.Call)] if name else []
+        if "uniqueString" not in calls:
+            yield place.finding(
+                "role", "the name of a custom role has to be its tenant's only one: it needs uniqueString()"
+            )
         permissions = place.node.body.get("properties", "permissions")
         for node in syntax.walk(permissions) if permissions else ():
             match node:
