@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shared import naming, schedule
 from shared.clock import SystemClock
-from shared.errors import ConfigError, SluiceError, TransientError
+from shared.errors import ConfigError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
@@ -118,15 +118,11 @@ class ConsulObserver:
         mark = watches.marks.get(stream)
         head = memo.head if memo is not None else {}
         at_least = max(mark.at_least if mark is not None else 0, int(head.get("index", 0)))
-        try:
-            identity = await watches.identify()
-            is_new = mark is None or mark.fresh
-            look = await self._look(watches.datacenter, name, at_least=at_least, fresh=is_new, memo=memo)
-            if memo is not None:
-                look = await self._believed(stream, name, look, memo)
-        except TransientError:
-            watches.lose()
-            raise
+        identity = await watches.identify()
+        is_new = mark is None or mark.fresh
+        look = await self._look(watches.datacenter, name, at_least=at_least, fresh=is_new, memo=memo)
+        if memo is not None:
+            look = await self._believed(stream, name, look, memo)
         known = str(head.get("identity", ""))
         place = continued(
             Place(head["epoch"], head["index"], head["n"]) if head else None,

@@ -6,12 +6,13 @@ Source:
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, SluiceError, TransientError
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.http import Answer, Http, Mode, Parameters, Wait
@@ -72,11 +73,14 @@ class Reads:
 
     With `consistency` "stale", any server may answer. Its answer counts when it has a leader, heard from it within
     `max_stale_s`, and is not below the index that is known already; otherwise the leader is asked.
+
+    `lost` are the datacenters of which some read failed: another cluster may answer next time.
     """
 
     def __init__(self, settings: ConsulSettings, http: Http, clock: Clock) -> None:
         self._settings = settings
         self._http = http
+        self.lost: set[str] = set()
         rate = settings.requests_per_second
         self._bucket = Bucket(rate, max(rate * BURST_S, 8), clock)
         self._narrowed = (
@@ -101,14 +105,19 @@ class Reads:
         `fresh`: as new as this call. `mode` stands above the configured one.
         """
         mode = mode or ("default" if fresh and self._settings.consistency == "stale" else self._settings.consistency)
-        await self._bucket.take()
-        answer = await self._http.get(path, shape, datacenter=datacenter, mode=mode, wait=wait, parameters=parameters)
-        if mode == "stale" and (answer.index < at_least or not self._is_bounded(answer)):
+        ask = partial(self._http.get, path, shape, datacenter=datacenter, parameters=parameters)
+        try:
             await self._bucket.take()
-            answer = await self._http.get(path, shape, datacenter=datacenter, parameters=parameters)
-        if not answer.known_leader:
-            msg = f"{path} in {datacenter}: the cluster has no leader"
-            raise TransientError(msg, hint="Consul elects a leader; nothing is taken for gone meanwhile")
+            answer = await ask(mode=mode, wait=wait)
+            if mode == "stale" and (answer.index < at_least or not self._is_bounded(answer)):
+                await self._bucket.take()
+                answer = await ask()
+            if not answer.known_leader:
+                msg = f"{path} in {datacenter}: the cluster has no leader"
+                raise TransientError(msg, hint="Consul elects a leader; nothing is taken for gone meanwhile")
+        except SluiceError:
+            self.lost.add(datacenter)
+            raise
         return answer
 
     async def catalog(
@@ -156,12 +165,12 @@ class Reads:
 
     async def trust_domain(self, datacenter: str) -> str:
         """Return the identity of the cluster; "" when it has none, or the token may not see it."""
+        self.lost.discard(datacenter)  # before it is asked: what fails meanwhile is lost again
         try:
             answer = await self.read("/v1/connect/ca/roots", _Roots, datacenter, fresh=True)
-        except ConfigError:
-            return ""
-        except TransientError as why:
-            if NOT_ENABLED in why.message:
+        except SluiceError as why:
+            if isinstance(why, ConfigError) or NOT_ENABLED in why.message:
+                self.lost.discard(datacenter)
                 return ""
             raise
         return answer.data.trust_domain

@@ -99,7 +99,7 @@ class Watches:
             return await self._identify()
 
     def lose(self) -> None:
-        """Note a failed contact: another cluster may answer next time."""
+        """Note that another cluster may answer next time."""
         self._is_identified = False
 
     def heat(self, service: Service) -> None:
@@ -138,11 +138,7 @@ class Watches:
                 return
             watches = (*self._needed(), self._nodes) if self.marks.services else self._needed()
             reads = [self._reads.read(c.kind.path, c.kind.shape, self.datacenter, fresh=True) for c in watches]
-            try:
-                answers = await _together(reads)
-            except SluiceError:
-                self.lose()
-                raise
+            answers = await _together(reads)
             for coarse, answer in zip(watches, answers, strict=True):
                 coarse.learn(answer.index, answer.data)
             self._nodes_at = self._clock.monotonic()
@@ -153,7 +149,7 @@ class Watches:
             self.marks.mark_all()
 
     async def _identify(self) -> str:
-        if not self._is_identified:
+        if not self._is_identified or self.datacenter in self._reads.lost:
             found = await self._reads.trust_domain(self.datacenter)
             if found and self.identity and found != self.identity:
                 self._forget()
@@ -185,7 +181,6 @@ class Watches:
             answer = await self._reads.read(kind.path, kind.shape, self.datacenter, at_least=known, wait=waiting)
         except SluiceError:
             coarse.is_doubted = True
-            self.lose()
             raise
         early = self._clock.monotonic() < began_at + self._wait_s / 2
         coarse.is_doubted = waiting is not None and answer.index == known and early
