@@ -20,6 +20,8 @@ TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 def parse(command: str) -> None:
     """Have click parse a `sluice` command as a terminal would, without doing anything.
 
+    That a file it names is there is not asked: some are made by what a page says before.
+
     Raises:
         click.UsageError: it is none.
     """
@@ -30,7 +32,12 @@ def parse(command: str) -> None:
         name, sub, arguments = found.resolve_command(context, [*context._protected_args, *context.args])
         assert name is not None
         assert sub is not None
-        context, found = sub.make_context(name, arguments, parent=context), sub
+        try:
+            context, found = sub.make_context(name, arguments, parent=context), sub
+        except click.BadParameter as why:
+            if "does not exist" not in why.message:
+                raise
+            return
 
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
