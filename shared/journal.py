@@ -83,6 +83,20 @@ class JournaledSource:
             taken = events[: max(limit, 1)]
             return Batch(taken, taken[-1].position if taken else after, more=len(taken) < len(events))
 
+    async def check(self, stream: Stream, after: Position) -> None:
+        """See that reading can go on after `after`, a position that somebody typed; looks at nothing.
+
+        Raises:
+            PositionLostError: the stream was not that far yet, or what follows was delivered and is kept no longer.
+        """
+        saved = (await self._load()).get(stream)
+        journal = saved.value if saved is not None else Journal(stream)
+        if after < journal.base and after:
+            raise _lost(stream, after, journal)
+        if after > journal.last:
+            reason = f"it was observed up to {journal.last or 'nothing'}, which {after} is not among"
+            raise PositionLostError(stream, reason, hint="give a position that `sluice status` or the log has shown")
+
     async def _look(self, saved: Saved[Journal] | None, journal: Journal, after: Position) -> Sequence[ChangeEvent]:
         """Observe the stream; once its changes are in the journal, return all that it then holds after `after`.
 

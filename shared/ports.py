@@ -95,6 +95,7 @@ class Observer(Protocol):
         give the items of the new memo.
 
         Raises:
+            PositionLostError: `after` is no position of this source.
             TransientError: the source cannot be reached, or its answer cannot be trusted yet.
             ConfigError: the source refuses.
         """

@@ -229,7 +229,10 @@ class Wiring:
             ConfigError: the source refuses, or does not have the stream.
         """
         async with self._source_of(stream) as source:
-            await source.read(stream, position, 1)
+            if isinstance(source, JournaledSource):
+                await source.check(stream, position)
+            else:
+                await source.read(stream, position, 1)
 
     async def close(self) -> None:
         """Release leases and connections; idempotent."""

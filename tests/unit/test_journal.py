@@ -251,3 +251,18 @@ async def test_starting_at_the_latest_place_begins_where_the_journal_ends(place)
     found, _ = await place.process(start="latest").discover()
 
     assert [each.first for each in found if each.stream == WEB] == [batch.position]
+
+
+async def test_a_position_that_somebody_typed_is_checked_without_a_look(place):
+    place.registry.put("a")
+    first = await place.process().read(WEB, START, 10)
+    place.registry.put("b")
+
+    source = place.process()
+    for good in (START, first.position):
+        await source.check(WEB, good)
+    for bad in ("garbage", "9999999999-000001"):
+        with pytest.raises(PositionLostError, match=f"observed up to {first.position}, which {bad} is not among"):
+            await source.check(WEB, Position(bad))
+
+    assert told(await place.process().read(WEB, first.position, 10)) == [("c", "b")]

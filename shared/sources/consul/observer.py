@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from shared import naming, schedule
 from shared.clock import SystemClock
-from shared.errors import ConfigError, SluiceError
+from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul import changes, removals, rows
 from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mode
 from shared.sources.consul.marks import Marks
-from shared.sources.consul.position import Place, continued
+from shared.sources.consul.position import Place, continued, decode
 from shared.sources.consul.reads import Reads
 from shared.sources.consul.watches import Watches
 
@@ -117,6 +117,7 @@ class ConsulObserver:
         watches, name = await self._subject(stream)
         mark = watches.marks.get(stream)
         head = memo.head if memo is not None else {}
+        _check_position(stream, after)
         at_least = max(mark.at_least if mark is not None else 0, int(head.get("index", 0)))
         identity = await watches.identify()
         is_new = mark is None or mark.fresh
@@ -287,6 +288,14 @@ async def _each(watches: Sequence[Watches], work: Callable[[Watches], Awaitable[
         elif outcome is not None:
             raise outcome
     return failures
+
+
+def _check_position(stream: Stream, after: Position) -> None:
+    try:
+        decode(after)
+    except ValueError as why:
+        hint = f"take a snapshot of what is there now and go on from it: sluice resume {stream} --from earliest"
+        raise PositionLostError(stream, str(why), hint=hint) from why
 
 
 def _key(instance: Mapping[str, Any]) -> str:

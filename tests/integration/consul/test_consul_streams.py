@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, PositionLostError
 from shared.events import Position
 from tests.integration.consul.server import catalog, consuming, service, serving, told
 
@@ -202,3 +202,9 @@ async def test_nothing_is_asked_when_no_stream_is_due(consul):
     async with consuming(consul.settings("web")) as consumer:
         assert await consumer.observer.probe(()) == frozenset()
         assert consul.counts() == {}
+
+
+async def test_a_position_of_another_source_is_refused(consul):
+    async with consuming(consul.settings("web")) as consumer:
+        with pytest.raises(PositionLostError, match="'garbage' is not a Consul position"):
+            await consumer.observer.observe(service("web"), None, Position("garbage"))
