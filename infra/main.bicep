@@ -174,6 +174,9 @@ param logLevel string = 'info'
 @maxValue(730)
 param logRetentionDays int = 30
 
+@description('Whether every call of the state is logged, for what docs/deploy.md says; what is deleted is logged anyhow.')
+param auditState bool = false
+
 @description('Role that may read the length of the ingest queue; created when empty, which needs the right to do so.')
 param scalingRoleId string = ''
 
@@ -227,6 +230,7 @@ module hostStorage 'modules/storage.bicep' = {
     containers: [
       packageContainer
     ]
+    audited: true
     closed: privateNetworking
     workspaceId: monitoring.outputs.workspaceId
     location: location
@@ -252,6 +256,7 @@ module stateStorage 'modules/storage.bicep' = {
     ]
     expiringContainer: claimsContainer
     expiryDays: claimExpiryDays
+    audited: auditState
     closed: privateNetworking
     workspaceId: monitoring.outputs.workspaceId
     location: location

@@ -42,6 +42,8 @@ STORAGE_CALLS_A_PACK: Final = 3
 """The state after it was sent, the mark before and after it is delivered; `make bench` counts them."""
 STORAGE_CALLS_A_TICK: Final = 2
 """One for the lease, one for `control`."""
+HOST_CALL_EVERY_S: Final = 5
+"""Calls of the host in its own account while it runs, most of them leases that it renews; assumed."""
 CREDITS_A_SECOND: Final = 1_000
 """Of a Standard namespace. https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling"""
 
@@ -129,8 +131,13 @@ class Month:
 
     @property
     def audit(self) -> float:
-        """Every call of storage in the workspace, as the diagnostic settings ask for."""
+        """Every call of the state's storage in the workspace, as `auditState` asks for."""
         return LOGS * self.storage_calls * KB_OF_AN_ENTRY / 1e6
+
+    @property
+    def host_audit(self) -> float:
+        """Every call of the host's storage in the workspace."""
+        return LOGS * MONTH_S / HOST_CALL_EVERY_S * KB_OF_AN_ENTRY / 1e6
 
     @property
     def metrics(self) -> float:
@@ -145,7 +152,7 @@ class Month:
             "Functions": self.functions,
             "Storage": self.storage,
             "Application Insights": self.telemetry,
-            "Audit log of storage": self.audit,
+            "Audit log of the host's storage": self.host_audit,
             "Metrics in the workspace": self.metrics,
         }
 
@@ -163,6 +170,8 @@ def tables() -> str:
     lines += [f"| {part} | {' | '.join(f'{month.parts[part]:,.2f}' for month in months)} |" for part in months[0].parts]
     totals = [sum(month.parts.values()) for month in months]
     lines.append("| **together** | " + " | ".join(f"**{total:,.0f}**" for total in totals) + " |")
+    audited = [total + month.audit for total, month in zip(totals, months, strict=True)]
+    lines.append("| … and the audit log of the state | " + " | ".join(f"{total:,.0f}" for total in audited) + " |")
     premium = [total - month.service_bus + PREMIUM for total, month in zip(totals, months, strict=True)]
     lines.append("| … with one Premium unit instead | " + " | ".join(f"{total:,.0f}" for total in premium) + " |")
     private = [total + ENDPOINTS * ENDPOINT for total in premium]

@@ -14,10 +14,25 @@ param tables array = []
 @description('Container whose blobs are deleted after expiryDays; none when empty.')
 param expiringContainer string = ''
 param expiryDays int = 30
+
+@description('Whether every call is logged; what is deleted is logged in any case.')
+param audited bool
 param closed bool
 param workspaceId string
 param location string
 param tags object
+
+var logged = audited ? [
+  {
+    categoryGroup: 'audit'
+    enabled: true
+  }
+] : [
+  {
+    category: 'StorageDelete'
+    enabled: true
+  }
+]
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
@@ -117,12 +132,7 @@ resource blobLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'
   properties: {
     workspaceId: workspaceId
-    logs: [
-      {
-        categoryGroup: 'audit'
-        enabled: true
-      }
-    ]
+    logs: logged
     metrics: [
       {
         category: 'Transaction'
@@ -137,12 +147,7 @@ resource tableLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
   name: 'to-workspace'
   properties: {
     workspaceId: workspaceId
-    logs: [
-      {
-        categoryGroup: 'audit'
-        enabled: true
-      }
-    ]
+    logs: logged
     metrics: [
       {
         category: 'Transaction'

@@ -38,7 +38,7 @@ def test_the_formula_is_about_the_default_deployment():
     assert sampling["maxTelemetryItemsPerSecond"] == cost.ITEMS_A_SECOND
     network = (ROOT / "infra/modules/network.bicep").read_text()
     assert network.count("service: '") == cost.ENDPOINTS
-    assert "categoryGroup: 'audit'" in (ROOT / "infra/modules/storage.bicep").read_text()
+    assert default("auditState") == "false"
 
 
 def test_at_rest_functions_are_free_and_a_second_timer_would_not_be():
@@ -54,6 +54,15 @@ def test_operations_are_paid_in_steps():
     assert month.operations == 141_840_000
     assert month.service_bus == pytest.approx(9.81 + 87 * 0.80 + 41.84 * 0.50)
     assert Month(100_000_000).service_bus == pytest.approx(9.81 + 87 * 0.8 + 2_400 * 0.5 + 6_551.84 * 0.2)
+
+
+def test_the_audit_of_the_state_is_an_addition():
+    month = Month(1_000_000)
+    assert month.audit == pytest.approx(cost.LOGS * month.storage_calls * cost.KB_OF_AN_ENTRY / 1e6)
+    assert month.audit > 100 > month.parts["Audit log of the host's storage"]
+    total = sum(month.parts.values())
+    assert f"| … and the audit log of the state | {sum(Month(0).parts.values()) + Month(0).audit:,.0f} |" in PAGE
+    assert f" {total + month.audit:,.0f} |" in PAGE
 
 
 def test_few_changes_make_few_packs():

@@ -91,7 +91,8 @@ RULES = {
     "claims-expire": "blobs of the claims container expire, and nothing else does",
     "flex-refused": "the app has no property that Flex Consumption refuses; it has no FTP to switch off (CKV_AZURE_78)",
     "http-authenticated": "only health, which has no data, is open to anybody",
-    "logs": "Service Bus, Key Vault, blobs and tables send their logs to the workspace (AZR-000358, AZR-000119)",
+    "logs": "Service Bus, Key Vault and storage send their logs (AZR-000358, AZR-000119); of the state, by default,"
+    " only what is deleted",
     "network-endpoints": "with private networking, each service has an endpoint, and the app a subnet of its kind",
     "no-keys": "nothing asks for a key, and no text has one",
     "secret": "secrets are @secure(), have no default, and are in no output (AZR-000279, AZR-000408, AZR-000316)",
@@ -99,6 +100,9 @@ RULES = {
 """What is more than one property."""
 
 LOGGED = (BUS, VAULT, f"{STORAGE}/blobServices", f"{STORAGE}/tableServices")
+EVERY_CALL = ("audit", "allLogs")
+"""Groups of categories. https://learn.microsoft.com/azure/azure-monitor/platform/diagnostic-settings"""
+
 OPEN_ROUTES = {"health"}
 """What anybody may ask over HTTP: it has no data."""
 
@@ -154,22 +158,39 @@ def _demanded(tree: Tree, demand: Demand) -> Iterator[Finding]:
 
 
 def _logs(tree: Tree) -> Iterator[Finding]:
-    """Every service that keeps data sends its logs to the workspace."""
+    """Every service that keeps data sends its logs to the workspace; the state those of every call only when told."""
     for place in tree.resources(*LOGGED):
-        settings = [
-            each
-            for each in place.template.resources.values()
-            if each.type == "Microsoft.Insights/diagnosticSettings" and _name(each.body.get("scope")) == place.node.name
-        ]
-        groups = {
-            node.get("categoryGroup")
-            for each in settings
-            if each.body.get("properties", "workspaceId") and not each.condition
-            for node in walk(each.body)
-            if isinstance(node, syntax.Object) and node.get("enabled") == _true(node.get("enabled"))
-        }
-        if not {"audit", "allLogs"} & {group.literal for group in groups if isinstance(group, syntax.Text)}:
-            yield place.finding("logs", f"{place.node.name} does not send allLogs or audit to the workspace")
+        storage = place.node.type.startswith(STORAGE)
+        usual = [*EVERY_CALL, *(["StorageDelete"] if storage else [])]
+        for said, enough in ((True, EVERY_CALL), (False, usual)):
+            sent = _sent(tree, place, {"auditState": said})
+            if not sent or not all(each & set(enough) for each in sent):
+                wanted, when = " or ".join(reversed(enough)), " with auditState=true" if storage and said else ""
+                yield place.finding("logs", f"{place.node.name} does not send {wanted}{when} to the workspace")
+            elif not any(each & set(EVERY_CALL) for each in sent):
+                yield place.finding("logs", f"no account sends the audit of {place.node.name} by default")
+
+
+def _sent(tree: Tree, place: Placed[syntax.Resource], given: Given) -> list[set[str]]:
+    """Return the categories, and groups of them, that a resource may send to the workspace."""
+    found = []
+    for each in place.template.resources.values():
+        if each.type == "Microsoft.Insights/diagnosticSettings" and _name(each.body.get("scope")) == place.node.name:
+            logs = each.body.get("properties", "logs")
+            if logs and each.body.get("properties", "workspaceId") and not each.condition:
+                found += [_enabled(leaf.node) for leaf in tree.leaves(Placed(place.template, logs), given)]
+    return found
+
+
+def _enabled(logs: Node) -> set[str]:
+    entries = [each for each in logs.items if isinstance(each, syntax.Object)] if isinstance(logs, syntax.Array) else []
+    names = [
+        each.get(key)
+        for each in entries
+        if each.get("enabled") == _true(each.get("enabled"))
+        for key in ("category", "categoryGroup")
+    ]
+    return {name.literal for name in names if isinstance(name, syntax.Text) and name.literal}
 
 
 def _publishing(tree: Tree) -> Iterator[Finding]:
