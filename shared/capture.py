@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import batched
 
 from shared import schedule
@@ -241,8 +241,9 @@ class Capture:
 
     async def _round(self, part: _Part, ends: float) -> bool:
         """Look once at every due stream of one source; True when something was sent, or there is more to look at."""
-        source, due = part.source, [held for held in self._of(part) if self._is_due(held)]
-        if not due or self._clock.monotonic() < source.left_alone_until:
+        source, now, at = part.source, self._clock.now(), self._clock.monotonic()
+        due = [held for held in self._of(part) if self._is_due(held, now, at)]
+        if not due or at < source.left_alone_until:
             return False
         at_once = asyncio.Semaphore(STREAMS_AT_ONCE)
         try:
@@ -261,26 +262,27 @@ class Capture:
             return False
         source.failures = 0
         active = {stream for stream, task in moved.items() if task.result()}
+        now, at = self._clock.now(), self._clock.monotonic()
         for held in due:
-            if held.state.stream not in active and not held.stale and not self._is_left_alone(held):
-                self._quiet(held)
-        return bool(active) or self._clock.monotonic() >= source.look_at
+            if held.state.stream not in active and not held.stale and at >= held.left_alone_until:
+                self._quiet(held, now)
+        return bool(active) or at >= source.look_at
 
-    def _is_due(self, held: Held) -> bool:
-        """Whether to look at the stream now: not paused, parked, left alone or too far ahead, and its turn has come."""
-        state, now = held.state, self._clock.now()
+    def _is_due(self, held: Held, now: datetime, at: float) -> bool:
+        """Whether to look at the stream now: not paused, parked, left alone or too far ahead, and its turn has come.
+
+        There may be very many: `at`, the monotonic time of `now`, is asked for once.
+        """
+        if not (held.active or now >= held.due_at) or held.stale or at < held.left_alone_until:
+            return False
+        state = held.state
         if state.status != "running" or (state.not_before is not None and now < state.not_before):
             return False
-        if held.stale or self._forward.is_far_ahead(held) or self._is_left_alone(held):
-            return False
-        return held.active or now >= held.due_at
+        return not self._forward.is_far_ahead(held)
 
-    def _is_left_alone(self, held: Held) -> bool:
-        return self._clock.monotonic() < held.left_alone_until
-
-    def _quiet(self, held: Held) -> None:
+    def _quiet(self, held: Held, now: datetime) -> None:
         """Look less often at a stream that was found quiet again; right after activity only its turn is set."""
-        found, now = held.found, self._clock.now()
+        found = held.found
         if held.active:
             held.active = False
             held.due_at = now + timedelta(seconds=found.poll_interval_s)
@@ -335,7 +337,7 @@ class Capture:
 
     async def _probe(self, held: Held) -> None:
         try:
-            if await self._again(held) is held and not self._is_left_alone(held):
+            if await self._again(held) is held and self._clock.monotonic() >= held.left_alone_until:
                 await self._forward.probe(held)
         except SluiceError as why:
             self._leave_stream_alone(held, why)

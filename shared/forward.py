@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import inf
 
 from shared import naming, pack
 from shared.checkpoint import Checkpoint
@@ -103,6 +104,8 @@ class Forward:
 
     def is_long_quiet(self, held: Held) -> bool:
         """Whether the position has not moved for so long that it should, even without a change."""
+        if held.found.retention_s == inf:
+            return False  # nothing is cleaned up
         since = max(filter(None, (held.state.moved_at, held.looked_at)), default=None)
         return since is None or (self._clock.now() - since).total_seconds() > held.found.retention_s / QUIET_PART
 

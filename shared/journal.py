@@ -6,7 +6,6 @@ leave the journal only below the place where a repair would begin.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,8 @@ class JournaledSource:
         self._start = start
         self._is_loaded = False
         self._kept: dict[Stream, Saved[Journal]] = {}
-        self._at_hand: OrderedDict[Stream, Mapping[str, Any]] = OrderedDict()
+        self._at_hand: dict[Stream, Mapping[str, Any]] = {}
+        self._count_at_hand = 0
         self._unfinished: set[Stream] = set()
 
     async def discover(self) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
@@ -113,7 +113,7 @@ class JournaledSource:
         stored = await self._journals.save(Saved(fresh, saved.etag if saved is not None else None))
         self._kept[journal.stream] = stored
         self._keep_at_hand(journal.stream, seen.memo.items)
-        return _after(stored.value, after)
+        return _after(stored.value, after) if again else seen.events or ()
 
     async def _written(self, journal: Journal, before: Memo | None, seen: Observation, *, again: bool) -> Journal:
         """Return the journal with what was seen in it, less what every destination has."""
@@ -149,10 +149,14 @@ class JournaledSource:
         return Memo(msgspec.json.decode(journal.head), memo.items_of(journal.memo) if items is None else items)
 
     def _keep_at_hand(self, stream: Stream, items: Mapping[str, Any]) -> None:
+        self._forget_items(stream)
         self._at_hand[stream] = items
-        self._at_hand.move_to_end(stream)
-        while len(self._at_hand) > 1 and sum(map(len, self._at_hand.values())) > ITEMS_AT_HAND:
-            self._at_hand.popitem(last=False)
+        self._count_at_hand += len(items)
+        while len(self._at_hand) > 1 and self._count_at_hand > ITEMS_AT_HAND:
+            self._forget_items(next(iter(self._at_hand)))
+
+    def _forget_items(self, stream: Stream) -> None:
+        self._count_at_hand -= len(self._at_hand.pop(stream, ()))
 
     async def _load(self) -> dict[Stream, Saved[Journal]]:
         """Return the journals by stream, read at the first call."""
@@ -164,7 +168,7 @@ class JournaledSource:
 
     async def _find(self, stream: Stream) -> None:
         """Read a journal that somebody else wrote meanwhile."""
-        self._at_hand.pop(stream, None)
+        self._forget_items(stream)
         found = await self._journals.find(stream)
         if found is not None:
             self._kept[stream] = found
