@@ -21,11 +21,15 @@ class Mark:
 
 @dataclass(slots=True)
 class Service:
-    """A selected service: the index at which it was last read, the sweep that last asked for it, and its heat."""
+    """A selected service: the index at which it was last read, the sweep that last asked for it, and its heat.
+
+    `is_whole`: that read showed everything.
+    """
 
     name: str
     stream: Stream
     index: int = 0
+    is_whole: bool = True
     asked_in: int = 0
     changes: int = 0
     changed_at: float = float("-inf")
@@ -48,6 +52,7 @@ class Marks:
         self.strangers: set[Stream] = set()
         self.catalog = catalog
         self._catalog_index = 0
+        self._is_catalog_whole = True
         self._stream_of = stream_of
         self._marks: dict[Stream, Mark] = {}
 
@@ -87,15 +92,15 @@ class Marks:
             self._marks[stream] = Mark(max(index, old.at_least), fresh=old.fresh or not index)
 
     def mark_catalog(self, index: int) -> None:
-        """Mark the catalog, unless it was read at that index."""
-        if index > self._catalog_index:
+        """Mark the catalog, unless all of it was read at that index."""
+        if index > self._catalog_index or not self._is_catalog_whole:
             self.mark(self.catalog, index)
 
     def mark_service(self, name: str, index: int) -> None:
-        """Mark a service, unless it was read at that index; one that discovery does not know is a stranger."""
+        """Mark a service, unless all of it was read at that index; one that discovery does not know is a stranger."""
         service = self.services.get(name)
         if service is not None:
-            if index > service.index:
+            if index > service.index or not service.is_whole:
                 self.mark(service.stream, index)
         elif (stream := self._stream_of(name)) is not None:
             self.strangers.add(stream)
@@ -108,13 +113,15 @@ class Marks:
             service.index = 0
             self.mark(service.stream)
 
-    def read(self, stream: Stream, name: str, mark: Mark | None, index: int) -> Service | None:
+    def read(
+        self, stream: Stream, name: str, mark: Mark | None, index: int, *, is_whole: bool = True
+    ) -> Service | None:
         """Note that a stream, whose mark was `mark` before, was read and has `index`; return its service, if any."""
         if mark is not None and self._marks.get(stream) is mark:
             del self._marks[stream]
         service = self.services.get(name)
         if service is not None:
-            service.index = index
+            service.index, service.is_whole = index, is_whole
         elif not name:
-            self._catalog_index = index
+            self._catalog_index, self._is_catalog_whole = index, is_whole
         return service

@@ -30,6 +30,8 @@ LONG_WAIT_S: Final = 300.0
 """How long they wait in a process of its own: Consul's own default."""
 FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S = 1.0, 60.0
 """How soon removals that are held are looked at again, in seconds."""
+LONGEST_WITHOUT_S: Final = 900.0
+"""How soon at last, when nothing that was known is missing: what a token may not see may have changed."""
 
 _PATTERN = frozenset("*?[")
 
@@ -42,13 +44,12 @@ class _Look:
     rows: rows.Rows
 
 
-@dataclass(slots=True)
-class _Held:
-    """Removals of a stream that are not believed yet."""
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """When to look at a stream again, whatever is marked, and how many times it was looked at so."""
 
-    problem: ConfigError
     times: int
-    again_at: float
+    at: float
 
 
 class ConsulObserver:
@@ -63,7 +64,8 @@ class ConsulObserver:
         self._exactly = frozenset(self._named)
         self._patterns = tuple(name for name in settings.services if _PATTERN & set(name))
         self._watches: dict[str, Watches] = {}
-        self._held: dict[Stream, _Held] = {}
+        self._held: dict[Stream, ConfigError] = {}
+        self._again: dict[Stream, _Again] = {}
 
     async def discover(self, known: Collection[Stream]) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         """Return the catalog of each datacenter, and every service that is named, or matches a pattern.
@@ -74,7 +76,7 @@ class ConsulObserver:
         strangers = [frozenset(each.marks.strangers) for each in watches]
         outcomes = await asyncio.gather(*(self._names(each) for each in watches), return_exceptions=True)
         found: list[Stream] = []
-        problems = [held.problem for held in self._held.values()]
+        problems = [*self._held.values()]
         failures: list[SluiceError] = []
         for each, outcome, before in zip(watches, outcomes, strangers, strict=True):
             names: Collection[str] = ()
@@ -124,6 +126,8 @@ class ConsulObserver:
         look = await self._look(watches.datacenter, name, at_least=at_least, fresh=is_new, memo=memo)
         if memo is not None:
             look = await self._believed(stream, name, look, memo)
+        is_whole = not removals.incomplete(look.answer, self._settings)
+        self._look_again(stream, is_due=not is_whole or stream in self._held)
         known = str(head.get("identity", ""))
         place = continued(
             Place(head["epoch"], head["index"], head["n"]) if head else None,
@@ -134,7 +138,7 @@ class ConsulObserver:
         )
         found = changes.between(memo.items, look.rows) if memo is not None else self._snapshot(look)
         events = changes.events(stream, found, place, self._clock.now())
-        service = watches.marks.read(stream, name, mark, look.answer.index)
+        service = watches.marks.read(stream, name, mark, look.answer.index, is_whole=is_whole)
         if service is not None and memo is not None and found:
             watches.heat(service)
         if memo is not None and not events:
@@ -180,15 +184,22 @@ class ConsulObserver:
         return _Look(look.answer, {**look.rows, **{key: known[key] for key in missing}})
 
     def _hold(self, stream: Stream, count: int, reason: str) -> None:
-        """Say that removals are held, and when to look again."""
+        """Say that removals are held."""
         hint = "if they are gone for good, see to the token's policy, or set accept_filtered or hold_removals_over"
         before = self._held.get(stream)
-        times = before.times + 1 if before is not None else 1
-        wait_s = schedule.backoff(times, FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S, 0.0)
         problem = ConfigError(f"{count} removals are held: {reason}", where=stream, hint=hint)
-        if before is None or before.problem.message != problem.message:
+        if before is None or before.message != problem.message:
             log.error("removals held", extra={"stream": stream, "count": count, "reason": reason, "hint": hint})
-        self._held[stream] = _Held(problem, times, self._clock.monotonic() + wait_s)
+        self._held[stream] = problem
+
+    def _look_again(self, stream: Stream, *, is_due: bool) -> None:
+        """Look again at a stream of which something is not known, sooner while removals are held."""
+        before = self._again.pop(stream, None)
+        if is_due:
+            times = before.times + 1 if before is not None else 1
+            longest_s = LONGEST_LOOK_AGAIN_S if stream in self._held else LONGEST_WITHOUT_S
+            wait_s = schedule.backoff(times, FIRST_LOOK_AGAIN_S, longest_s, 0.0)
+            self._again[stream] = _Again(times, self._clock.monotonic() + wait_s)
 
     def _snapshot(self, look: _Look) -> Sequence[changes.Change]:
         """Return what is there at first sight, less what `start_index` leaves out."""
@@ -252,12 +263,12 @@ class ConsulObserver:
         return naming.stream(self._settings.name, datacenter, "catalog")
 
     def _marked(self, watches: Collection[Watches], streams: Collection[Stream]) -> frozenset[Stream]:
-        """Return what is marked in some datacenters, and the streams whose removals are to be looked at again."""
+        """Return what is marked in some datacenters, and the streams that are to be looked at again."""
         now = self._clock.monotonic()
         again = {
             stream
-            for stream, held in self._held.items()
-            if now >= held.again_at and stream in streams
+            for stream, next_look in self._again.items()
+            if now >= next_look.at and stream in streams
             if naming.parts(stream)[1] in {each.datacenter for each in watches}
         }
         return frozenset(again.union(*(each.marks.among(streams) for each in watches)))

@@ -29,7 +29,7 @@ def doubt(removed: int, known: int, answer: Evidence, settings: ConsulSettings) 
     """Return why a second look has to confirm that `removed` of the `known` items are gone; "" when none has to."""
     if not removed:
         return ""
-    if why := _incomplete(answer, settings):
+    if why := incomplete(answer, settings):
         return why
     if removed > settings.hold_removals_over * known:
         return f"{removed} of {known} are gone, more than {settings.hold_removals_over:.0%}"
@@ -41,14 +41,15 @@ def denial(first: AbstractSet[str], second: AbstractSet[str], answer: Evidence, 
 
     It does when it is complete and misses nothing else; what it shows again was never gone.
     """
-    if why := _incomplete(answer, settings):
+    if why := incomplete(answer, settings):
         return why
     if more := len(second - first):
         return f"a second look misses {more} more"
     return ""
 
 
-def _incomplete(answer: Evidence, settings: ConsulSettings) -> str:
+def incomplete(answer: Evidence, settings: ConsulSettings) -> str:
+    """Return why an answer may not show everything there is; "" when it does."""
     if answer.filtered and not settings.accept_filtered:
         return "the token may not see everything: Consul left out what it lacks permission for"
     if not answer.known_leader:

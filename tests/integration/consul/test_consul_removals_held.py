@@ -39,6 +39,19 @@ async def test_a_lost_permission_holds_removals_until_it_is_back(consul, caplog,
         assert consumer.problems == []
 
 
+@pytest.mark.parametrize("denied", [{"node_prefix": {"": "read", "n1": "deny"}}, {"node_prefix": {"": "read"}}])
+async def test_what_a_token_did_not_see_is_found_when_the_permission_is_back(consul, denied):
+    seen = {"service_prefix": {"": "read"}} if "n1" in denied["node_prefix"] else {}
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": denied | seen}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    async with consuming(consul.settings("web", token="t")) as consumer:
+        await consumer.settle()
+        await consul.register("web", node="n1")
+        await consumer.settle()
+        await consul.switch(token={"secret": "t", "rules": SEES_ALL})
+        assert ("instance_added", "web") in told(await consumer.until(lambda _: consumer.memos[service("web")].items))
+
+
 async def test_a_token_that_sees_a_part_may_be_told_to_be_right(consul):
     consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
     consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
@@ -59,7 +72,7 @@ async def test_a_partial_answer_holds_removals_and_tells_the_rest(consul):
         for mode, percent in (("dc=dc1&consistent", 80), ("dc=dc1(&stale=)?$", 50)):
             await consul.switch(partial={"percent": percent, "match": f"/service/web.{mode}", "count": None})
         await consumer.turn()
-        assert consumer.observer._held[service("web")].problem.message.endswith("a second look misses 2 more")
+        assert consumer.observer._held[service("web")].message.endswith("a second look misses 2 more")
         await consul.switch(clear=True)
         assert told(await consumer.until(lambda _: not consumer.observer._held)) in ([], [("instance_added", "web-10")])
         assert len(consumer.memos[service("web")].items) == 11
