@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cli.infra import params
 from tools.bicep.__main__ import check, main
 from tools.bicep.baseline import DEMANDS, RULES
 from tools.bicep.roles import ROLES as ROLE_IDS
@@ -122,7 +123,13 @@ SETTINGS = [
     (APP, "'function:deliver'", "'function:send'", "function: function:send: there is no such function"),
     (APP, "'function:capture_${", "'function:shard_${", "function: function:shard_…: there is no such function"),
     (APP, "@Microsoft.KeyVault(", "Microsoft.KeyVault(", "setting-secret: secrets are references to the vault"),
-    (MAIN, "  'SqlServer'\n", "", "setting-secret: SqlServer is named here, and the template does not set it"),
+    (
+        "main.bicepparam",
+        "  'SqlServer'\n",
+        "",
+        "SqlServer is named here, and main.bicepparam does not make it a secret",
+    ),
+    ("main.parameters.json", '["SqlServer"]', "[]", "and main.parameters.json does not make it a secret"),
     (
         MAIN,
         "'ingest-queue'",
@@ -319,6 +326,19 @@ def test_what_is_broken_is_found(broken, file, old, new, expected):
     found = shown(broken(file, old, new))
 
     assert [line for line in found if expected in line], found or "nothing was found"
+
+
+async def test_what_infra_params_writes_for_another_source_is_as_it_has_to_be(broken):
+    place = broken(
+        "sluice.hcl",
+        'output "topics"',
+        'source "consul" "c1" {\n  address = env("Consul")\n  token = env("ConsulToken")\n}\n\noutput "topics"',
+    )
+    assert [line for line in shown(place) if "ConsulToken is named here" in line]
+
+    await params(place / "sluice.hcl", place / "infra", check=False)
+
+    assert shown(place) == []
 
 
 def test_every_rule_of_the_baseline_has_a_broken_template():

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tools.bicep import syntax
 from tools.bicep.findings import Finding
@@ -72,10 +73,15 @@ def _line(text: str, name: str) -> int:
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def given_to_azd(tree: Tree, name: str) -> dict[str, object]:
-    """Return the object that the parameter file of azd gives for a parameter; empty when it cannot be read."""
+def given(tree: Tree, name: str) -> Iterator[tuple[Path, Node | None]]:
+    """Yield both files with what each gives for a parameter; None where it gives nothing, or cannot be read."""
+    path = tree.folder / BICEP
+    template, _ = parse_parameters(path, path.read_text(encoding="utf-8"))
+    yield path, template.variables[name].value if name in template.variables else None
+    path = tree.folder / AZD
     try:
-        found = json.loads((tree.folder / AZD).read_text(encoding="utf-8"))["parameters"][name]["value"]
+        found = json.loads(path.read_text(encoding="utf-8"))["parameters"][name]
     except (ValueError, KeyError, TypeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        yield path, None
+    else:
+        yield path, _node(found, 1)

@@ -10,8 +10,7 @@ from shared.settings.names import DEFAULTS
 from tools.bicep import syntax
 from tools.bicep.durations import duration
 from tools.bicep.findings import Finding
-from tools.bicep.parameters import AZD, BICEP, given_to_azd
-from tools.bicep.parse import parse_parameters
+from tools.bicep.parameters import given
 from tools.bicep.reads import HOLE, Code, Read
 from tools.bicep.syntax import Node
 from tools.bicep.tree import UNKNOWN, Placed, Tree, Value
@@ -191,8 +190,6 @@ def _secrets(tree: Tree, found: dict[str, Setting], repository: Path) -> Iterato
     if parameter is None or not isinstance(parameter.default, syntax.Array):
         yield Finding(tree.main.path, 1, "setting-secret", "the parameter secrets lists the settings that are secret")
         return
-    secrets = {item.literal for item in parameter.default.items if isinstance(item, syntax.Text)}
-    secrets |= set(map(str, given_to_azd(tree, "secrets")))  # `sluice infra params` says it to both files
     for name, place in found.items():
         if name == HOLE and "@Microsoft.KeyVault(SecretUri=" not in _starts(place.node):
             yield place.finding(
@@ -200,18 +197,21 @@ def _secrets(tree: Tree, found: dict[str, Setting], repository: Path) -> Iterato
             )
     file = repository / FILES[0]
     text = re.sub(r"(?m)^\s*(?:#|//).*$", "", file.read_text(encoding="utf-8"))
-    for name in sorted(set(_ENV.findall(text)) - secrets - found.keys()):
-        yield Finding(file, 1, "setting-secret", f"{name} is named here, and the template does not set it")
-    template, _ = parse_parameters(tree.folder / BICEP, (tree.folder / BICEP).read_text(encoding="utf-8"))
-    values = template.variables.get("secretValues")
-    keys = (
-        {entry.key.literal for entry in values.value.entries}
-        if values and isinstance(values.value, syntax.Object)
-        else ()
-    )
-    for path, given in ((tree.folder / BICEP, set(keys)), (tree.folder / AZD, set(given_to_azd(tree, "secretValues")))):
-        for name in sorted(str(name) for name in given - secrets):
-            yield Finding(path, 1, "setting-secret", f"{name} is not among the parameter secrets of main.bicep")
+    named = set(_ENV.findall(text)) - found.keys()
+    values = dict(given(tree, "secretValues"))
+    for path, secrets in given(tree, "secrets"):  # `sluice infra params` says it to both files
+        known = set(_texts(parameter.default if secrets is None else secrets))
+        for name in sorted(named - known):
+            yield Finding(file, 1, "setting-secret", f"{name} is named here, and {path.name} does not make it a secret")
+        for name in sorted(set(_texts(values[path])) - known):
+            yield Finding(path, 1, "setting-secret", f"{name} is not among the parameter secrets")
+
+
+def _texts(node: Node | None) -> Iterator[str]:
+    """Yield the texts of a list, or the keys of an object."""
+    items = node.items if isinstance(node, syntax.Array) else ()
+    keys = [entry.key for entry in node.entries] if isinstance(node, syntax.Object) else ()
+    yield from (each.literal for each in (*items, *keys) if isinstance(each, syntax.Text) and each.literal)
 
 
 def _starts(node: Node) -> str:
