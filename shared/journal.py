@@ -26,7 +26,8 @@ ITEMS_AT_HAND = 20_000
 class JournaledSource:
     """The source that an observer and its journals make together; one per source and process.
 
-    With `start` "latest" a stream begins without a snapshot, and one whose state went missing where its journal ends.
+    With `start` "latest" the streams of the very first look begin without a snapshot, and one whose state went missing
+    where its journal ends.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class JournaledSource:
         self._journals = journals
         self._states = states
         self._start = start
+        self._without_snapshot: frozenset[Stream] | None = None
         self._is_loaded = False
         self._kept: dict[Stream, Saved[Journal]] = {}
         self._at_hand: dict[Stream, Mapping[str, Any]] = {}
@@ -46,8 +48,11 @@ class JournaledSource:
     async def discover(self) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         """Return what the observer finds, given the streams that have a journal."""
         kept = await self._load()
+        is_new = not kept
         found, problems = await self._observer.discover(kept.keys())
         if self._start == "latest":
+            if self._without_snapshot is None:  # what appears later is a change, also while nobody looked
+                self._without_snapshot = frozenset(each.stream for each in found if is_new)
             found = [replace(each, first=_last(kept.get(each.stream))) for each in found]
         return found, problems
 
@@ -105,7 +110,7 @@ class JournaledSource:
         again = after < journal.base
         before = None if saved is None or again else self._memo(journal)
         seen = await self._observer.observe(journal.stream, before, max(after, journal.last))
-        if saved is None and self._start == "latest":
+        if saved is None and journal.stream in (self._without_snapshot or ()):
             seen = replace(seen, events=())
         if before is not None and not seen.events:
             return ()

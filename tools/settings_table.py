@@ -62,7 +62,7 @@ MEANINGS = {
         "services": "names and patterns (`web-*`) of services to observe; none: the catalog alone",
         "tags": "observes instances that have all of these",
         "filter": "observes instances that match this expression of Consul's",
-        "start": "`latest` leaves out the snapshot of what is there at first sight",
+        "start": "`latest` leaves out what is there when the source is first seen",
         "start_index": "leaves out of the snapshot what has not changed since this index",
         "poll_interval": "how often the cluster is looked at",
         "wait": "how long a blocking query waits for a change",

@@ -238,10 +238,24 @@ async def test_discovery_knows_the_streams_that_have_a_journal_though_their_subj
 async def test_starting_at_the_latest_place_there_is_no_snapshot(place):
     place.registry.put("a")
     source = place.process(start="latest")
+    await source.discover()
     assert (await source.read(WEB, START, 10)).events == ()
     place.registry.put("b")
 
     assert told(await source.read(WEB, START, 10)) == [("c", "b")]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_starting_at_the_latest_place_what_appears_later_is_told_all_the_same(place, restarted):
+    source = place.process(start="latest")
+    await source.discover()
+    await source.read(WEB, START, 10)
+    place.registry.put("a", API)
+
+    later = place.process(start="latest") if restarted else source
+    await later.discover()
+
+    assert told(await later.read(API, START, 10)) == [("r", "a")]
 
 
 async def test_starting_at_the_latest_place_begins_where_the_journal_ends(place):
