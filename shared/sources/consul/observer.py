@@ -141,6 +141,8 @@ class ConsulObserver:
         service = watches.marks.read(stream, name, mark, look.answer.index, is_whole=is_whole)
         if service is not None and memo is not None and found:
             watches.heat(service)
+        if not name:
+            watches.see(look.answer.index, look.answer.data)
         if memo is not None and not events:
             return Observation((), memo)
         seen = {"epoch": place.epoch, "index": place.index, "n": place.n + len(events), "identity": identity or known}

@@ -7,7 +7,7 @@ have a blocking query of their own where requests are held open for long.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -101,6 +101,14 @@ class Watches:
     def lose(self) -> None:
         """Note that another cluster may answer next time."""
         self._is_identified = False
+
+    def see(self, index: int, catalog: Mapping[str, Sequence[str]]) -> None:
+        """Take over what a read of the catalog showed.
+
+        What came and went since the watch has last seen it, the watch itself would not show.
+        """
+        if 0 < self._catalog.index < index:
+            self._follow(self._catalog, self._catalog.learn(index, catalog), rose=True)
 
     def heat(self, service: Service) -> None:
         """Note a change of a service; one that changes often gets a blocking query of its own."""

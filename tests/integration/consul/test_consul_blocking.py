@@ -317,6 +317,17 @@ async def test_a_change_during_a_read_is_read_again(consul):
         assert [event.facts["Status"] for event in await consumer.settle()] == [["warning", "critical"]]
 
 
+async def test_what_came_between_a_wake_up_and_the_read_and_went_again_is_told_to_be_gone(consul):
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.register("web")
+        assert catalog() in await consumer.probe()
+        await consul.register("db")
+        assert told(await consumer.observe(catalog())) == [("service_registered", "db"), ("service_registered", "web")]
+        await consul.deregister("db")
+        assert ("service_deregistered", "db") in told(await consumer.settle())
+
+
 async def test_a_read_that_fails_is_asked_for_again(consul):
     await consul.register("web", status="passing")
     async with consuming(consul.settings("web")) as consumer:
