@@ -20,6 +20,7 @@ from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mo
 from shared.sources.consul.marks import Marks
 from shared.sources.consul.position import Place, continued, decode
 from shared.sources.consul.reads import Reads
+from shared.sources.consul.refusals import POLICY
 from shared.sources.consul.watches import Watches
 
 log = logging.getLogger("sluice.consul")
@@ -86,7 +87,10 @@ class ConsulObserver:
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
-                names = outcome
+                names = outcome.data
+                if outcome.filtered and not self._settings.accept_filtered:
+                    hint = f"give the source's token a policy with: {POLICY}; or set accept_filtered"
+                    problems.append(ConfigError(removals.PARTIAL, where=each.datacenter, hint=hint))
             services = self._selected(each.datacenter, names, known)
             each.marks.select(services, before)
             found += [self._catalog(each.datacenter), *services.values()]
@@ -245,8 +249,8 @@ class ConsulObserver:
             raise ConfigError(msg, hint="name its datacenter in datacenters of the source, and its service in services")
         return watches, name
 
-    async def _names(self, watches: Watches) -> Collection[str]:
-        return (await self._reads.catalog(watches.datacenter, fresh=True)).data
+    async def _names(self, watches: Watches) -> Answer[dict[str, list[str]]]:
+        return await self._reads.catalog(watches.datacenter, fresh=True)
 
     def _selected(self, datacenter: str, names: Collection[str], known: Collection[Stream]) -> dict[str, Stream]:
         """Return the streams of services by name: those named, and those of a pattern that are there or were."""

@@ -5,9 +5,11 @@ before a later one does. Meanwhile it stays among the known rows; what was added
 """
 
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.settings.model import ConsulSettings
+
+PARTIAL: Final = "the token may not see everything: Consul left out what it lacks permission for"
 
 
 class Evidence(Protocol):
@@ -51,7 +53,7 @@ def denial(first: AbstractSet[str], second: AbstractSet[str], answer: Evidence, 
 def incomplete(answer: Evidence, settings: ConsulSettings) -> str:
     """Return why an answer may not show everything there is; "" when it does."""
     if answer.filtered and not settings.accept_filtered:
-        return "the token may not see everything: Consul left out what it lacks permission for"
+        return PARTIAL
     if not answer.known_leader:
         return "the cluster has no leader"
     if answer.last_contact_s > settings.max_stale_s:

@@ -52,6 +52,18 @@ async def test_what_a_token_did_not_see_is_found_when_the_permission_is_back(con
         assert ("instance_added", "web") in told(await consumer.until(lambda _: consumer.memos[service("web")].items))
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_whoever_looks_is_told_that_the_token_sees_a_part(consul, accepted):
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": {"service_prefix": {"api": "read"}}}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 1)
+    async with consuming(consul.settings("web", token="t", accept_filtered=accepted)) as consumer:
+        await consumer.discover()
+        assert [problem.partition(" (")[0] for problem in consumer.problems] == [
+            "dc1: the token may not see everything: Consul left out what it lacks permission for"
+        ] * (not accepted)
+
+
 async def test_a_token_that_sees_a_part_may_be_told_to_be_right(consul):
     consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
     consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
