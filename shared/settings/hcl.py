@@ -14,6 +14,12 @@ from shared.settings.problems import Problems
 
 type Data = str | int | float | bool | tuple[Value, ...] | None
 
+REFERENCE = "@Microsoft.KeyVault("
+"""How an app setting begins that Azure could not replace by its secret.
+
+https://learn.microsoft.com/azure/app-service/app-service-key-vault-references
+"""
+
 _LITERALS: dict[str, Callable[[str], Data]] = {
     "int_lit": int,
     "float_lit": float,
@@ -127,12 +133,13 @@ class _Walk:
     def _variable(self, name: str, line: int, where: str) -> Value:
         found = self._environ.get(name)
         if found is None:
-            self._problems.add(
-                f"the environment variable {name} is not set",
-                where=where,
-                line=line,
-                hint=f"set the app setting {name}",
-            )
+            message, hint = f"the environment variable {name} is not set", f"set the app setting {name}"
+            self._problems.add(message, where=where, line=line, hint=hint)
+        elif found.startswith(REFERENCE):
+            message = f"Azure has not resolved the app setting {name}"
+            hint = "add the secret to the vault, see to the role Key Vault Secrets User, and restart the app"
+            self._problems.add(message, where=where, line=line, hint=hint)
+            found = None
         return Value(found, line, secret=True, failed=found is None)
 
     def _string(self, tree: Tree[Token], where: str) -> Value:

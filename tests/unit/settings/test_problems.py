@@ -29,6 +29,18 @@ def test_every_problem_is_reported_at_once_with_place_value_and_hint(files, app,
     assert [line for line in said if not line.endswith(")")] == []
 
 
+def test_a_reference_to_key_vault_that_azure_has_not_followed_is_told_from_a_value(files, app):
+    consul = SOURCE + 'source "consul" "c1" {\n  address = "https://consul:8501"\n  token = env("ConsulToken")\n}\n'
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv-x.vault.azure.net/secrets/hunter2)"
+
+    said = files.problems(consul, app | {"SqlServer": reference, "ConsulToken": reference})
+
+    assert [line.partition(" (")[0] for line in said] == [
+        'sluice.hcl:2: source "sqlserver" "sql1": connection_string: Azure has not resolved the app setting SqlServer',
+        'sluice.hcl:7: source "consul" "c1": token: Azure has not resolved the app setting ConsulToken',
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
