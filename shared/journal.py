@@ -105,9 +105,14 @@ class JournaledSource:
     async def _look(self, saved: Saved[Journal] | None, journal: Journal, after: Position) -> Sequence[ChangeEvent]:
         """Observe the stream; once its changes are in the journal, return all that it then holds after `after`.
 
-        From before what the journal holds, there is nothing but the present to begin with: a snapshot.
+        From before what the journal holds, there is nothing but the present to begin with: a snapshot, which does not
+        say what vanished since the last look.
         """
         again = after < journal.base
+        if again:
+            await self._look(saved, journal, journal.last)
+            saved = self._kept[journal.stream]
+            journal = saved.value
         before = None if saved is None or again else self._memo(journal)
         seen = await self._observer.observe(journal.stream, before, max(after, journal.last))
         if saved is None and journal.stream in (self._without_snapshot or ()):

@@ -225,6 +225,22 @@ async def test_from_the_very_beginning_there_is_a_snapshot_behind_what_is_not_de
     assert (await source.read(WEB, batch.position, 10)).events == ()
 
 
+async def test_what_vanished_unseen_is_told_before_the_snapshot_from_the_very_beginning(place, world):
+    source = place.process()
+    place.registry.put("a")
+    place.registry.put("b")
+    first = await source.read(WEB, START, 10)
+    await delivered(place, world, first.position)
+    place.registry.put("c")
+    second = await source.read(WEB, first.position, 10)
+    place.registry.remove("a")
+
+    batch = await source.read(WEB, START, 10)
+
+    assert told(batch) == [("c", "c"), ("d", "a"), ("r", "b"), ("r", "c")]
+    assert batch.events[0] == second.events[0]
+
+
 async def test_discovery_knows_the_streams_that_have_a_journal_though_their_subject_is_gone(place):
     place.registry.put("a", API)
     await place.process().read(API, START, 10)
