@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from local.consul import real
+from local.consul.acl import ANONYMOUS
 from local.consul.cluster import Cluster
 from local.consul.control import Control
 from local.consul.server import HOST, MAX_CONNECTIONS, Server
@@ -59,7 +60,7 @@ async def _serving(server: Server, port: int, tls: ssl.SSLContext | None) -> Asy
     async with server.serving(port, tls):
         control = Control(server)
         address = f"{'https' if tls else 'http'}://{HOST}:{server.port}"
-        yield Part({"Consul": address}, control.fault, control.state, control.routes)
+        yield Part({"Consul": address, "ConsulToken": ANONYMOUS}, control.fault, control.state, control.routes)
 
 
 def _tls(arguments: argparse.Namespace) -> ssl.SSLContext | None:

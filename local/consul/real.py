@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession
 
+from local.consul.acl import ANONYMOUS
 from local.part import Part
 from local.ports import HOST, reserve
 
@@ -146,7 +147,7 @@ async def _running(consul: str, arguments: argparse.Namespace) -> AsyncIterator[
         await agent.start()
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(_end_with(agent))
-            yield Part({"Consul": agent.address}, agent.fault, agent.state)
+            yield Part({"Consul": agent.address, "ConsulToken": ANONYMOUS}, agent.fault, agent.state)
             watch.cancel()
 
 

@@ -95,6 +95,7 @@ async def test_certificates_of_server_and_client_are_asked_for(tmp_path):
 async def test_one_client_has_so_many_connections_and_no_more(tmp_path):
     options = {"consul": ["--stand-in", "--max-connections=3"]}
     async with running(("consul",), tmp_path, options=options) as cloud:
+        assert cloud.settings["ConsulToken"] == "anonymous"
         part, url = cloud.part("consul"), f"{cloud.settings['Consul']}/v1/catalog/services"
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             async with session.get(url) as answer:
@@ -151,6 +152,7 @@ async def test_a_consul_on_the_path_is_run_in_development_mode(tmp_path, path_wi
     options = {"consul": ["--node=n7", "--datacenter=east", "--max-connections=77"]}
     async with running(("consul",), tmp_path / "cloud", options=options, environment=environment) as cloud:
         part, address = cloud.part("consul"), cloud.settings["Consul"]
+        assert cloud.settings["ConsulToken"] == "anonymous"
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{address}/v1/catalog/services") as answer:
                 assert await answer.json() == {"consul": []}
