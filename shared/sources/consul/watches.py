@@ -256,9 +256,14 @@ class Watches:
         await self._sweep.run()
 
     async def _wait_for(self, service: Service) -> None:
-        """Wait until the index of one service moves, and mark it."""
-        known = service.index
-        index = await self._reads.index(self.datacenter, service.name, Wait(known, self._wait_s))
+        """Wait until the index of one service moves, and mark it.
+
+        After a failure the next one does not wait: whether all is well again is known at once.
+        """
+        waiting = None if service.is_doubted else Wait(service.index, self._wait_s)
+        service.is_doubted = True
+        index = await self._reads.index(self.datacenter, service.name, waiting)
+        service.is_doubted = False
         if index != service.index:
             self.marks.mark(service.stream, index)
             service.index = index  # it is marked: nobody else has to find out

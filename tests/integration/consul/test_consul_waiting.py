@@ -81,6 +81,20 @@ async def test_what_goes_wrong_in_the_background_is_said_by_the_next_probe(consu
         assert await settled() == [("service_registered", "web"), ("instance_added", "web")]
 
 
+async def test_a_query_of_a_service_that_failed_once_is_soon_well_again(consul):
+    await consul.register("web")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        for port in (81, 82):
+            await consul.register("web", Port=port)
+            await consumer.until(len)
+        await consul.until(lambda: consul.server.requests.waiting == 4)
+        await consul.switch(cut={"match": "/health/service/web.*wait=", "count": 1}, bump={"indexes": ["service.web"]})
+        assert isinstance(await consumer.refused(), TransientError)
+        await consul.until(lambda: consul.server.requests.waiting == 4)
+        assert await consumer.settle() == []
+
+
 @pytest.mark.parametrize("new_cluster", [True, False])
 async def test_a_reset_wakes_and_starts_again(consul, new_cluster):
     for port in range(80, 90):
