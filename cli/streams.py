@@ -59,7 +59,7 @@ async def resume(wiring: Wiring, names: Sequence[str], *, start: str | None, ski
             click.echo(f"given up: {lost}")
             return chain.skipped(state, to)
 
-        await _change(wiring, [record], moved, f"resumed from {to}")
+        await _change(wiring, [record], moved, f"resumed from {to or 'the start'}")
 
 
 async def _change(wiring: Wiring, records: Sequence[Record], change: Change, done: str) -> None:
