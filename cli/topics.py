@@ -44,7 +44,8 @@ async def sync(wiring: Wiring, *, dry_run: bool, prune: bool, yes: bool, adopt: 
         _print_outcome(look, outcome, dry_run=dry_run)
     unusable = sum(finding.failed for finding in look.plan.findings)
     if look.troubles or outcome.failures or outcome.left or unusable:
-        msg = f"{outcome.left} actions are left, {unusable} topics cannot be used"
+        counts = {"problems of sources": len(look.troubles), "actions left": outcome.left, "unusable topics": unusable}
+        msg = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         raise SluiceError(msg, hint="mend what is said above, and run it again")
 
 

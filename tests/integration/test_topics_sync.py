@@ -240,7 +240,7 @@ async def test_topics_of_another_deployment_are_left_alone_until_they_are_taken_
 
         code, told, err = await line.sync()
         assert (code, [each["finding"] for each in told["findings"]]) == (1, ["taken"])
-        assert "1 topics cannot be used" in err
+        assert "1 unusable topics" in err
         code, told, _ = await line.sync("--prune", "--yes")
         assert (code, told["actions"], await line.writes()) == (1, [], writes)
 
@@ -275,8 +275,9 @@ async def test_topics_of_a_source_that_is_away_are_neither_created_nor_deleted(t
         line.named(["Persons", "New"])
         line.environment["SqlServer"] = "sqlserver://sa:x@127.0.0.1:1?database=TestDB&encrypt=disable"
 
-        code, told, _ = await line.sync("--prune", "--yes")
+        code, told, err = await line.sync("--prune", "--yes")
         assert (code, told["actions"], [each["finding"] for each in told["findings"]]) == (1, [], ["unused"])
+        assert "sluice: 1 problems of sources (" in err
         assert told["troubles"][0].startswith("source sql1: ")
         assert (await line.there())[0].keys() == {topic("Persons"), topic("Gone")}
 
@@ -288,7 +289,7 @@ async def test_a_namespace_that_is_busy_is_waited_for_and_one_that_is_full_is_na
         code, told, err = await line.sync()
         assert (code, told["done"], told["left"]) == (1, {"create": 1}, 1)
         assert "the namespace is at its quota" in told["failures"][0]
-        assert "1 actions are left" in err
+        assert "sluice: 1 actions left (" in err
 
         await line.namespaces[0].fault({"entity_limit": 4})
         assert (await line.sync())[1]["done"] == {"create": 1}
