@@ -23,14 +23,13 @@ class Mark:
 class Service:
     """A selected service: the index at which it was last read, the sweep that last asked for it, and its heat.
 
-    `is_whole`: that read showed everything. `is_doubted`: its own query has not been answered since it was asked.
+    `is_whole`: that read showed everything.
     """
 
     name: str
     stream: Stream
     index: int = 0
     is_whole: bool = True
-    is_doubted: bool = False
     asked_in: int = 0
     changes: int = 0
     changed_at: float = float("-inf")

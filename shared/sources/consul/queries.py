@@ -11,6 +11,9 @@ from shared.errors import SluiceError, TransientError
 from shared.ports import Clock
 from shared.sources.consul.reads import Bucket
 
+type Ask = Callable[[bool], Awaitable[None]]
+"""Asks once; given False, without waiting: whether all is well again after a failure is to be known at once."""
+
 RATE: Final = 1.0
 BURST: Final = 5.0
 """Answers per second that one blocking query may have, and how many of them at once: some return all the time."""
@@ -27,12 +30,12 @@ class Queries:
         self._hot: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
         self._failures: dict[str, SluiceError] = {}
 
-    def hold(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
+    def hold(self, name: str, ask: Ask) -> None:
         """Do `ask` again and again, unless that is done already."""
         if name not in self._lasting:
             self._lasting[name] = asyncio.create_task(self._repeat(name, ask))
 
-    def hold_hot(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
+    def hold_hot(self, name: str, ask: Ask) -> None:
         """Do the same for a service that changes often, in the place of the one that has not changed for longest."""
         if not self._lasting or not self._most:
             return
@@ -62,13 +65,13 @@ class Queries:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _repeat(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, name: str, ask: Ask) -> None:
         pace, failures = Bucket(RATE, BURST, self._clock), 0
         try:
             while True:
                 await pace.take()
                 try:
-                    await ask()
+                    await ask(not failures)
                 except SluiceError as why:
                     self._failures[name] = why
                     failures += 1

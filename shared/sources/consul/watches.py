@@ -169,13 +169,13 @@ class Watches:
         for coarse in (self._catalog, *self._checks, self._nodes):
             coarse.forget()
 
-    async def _attend(self, coarse: Coarse) -> None:
+    async def _attend(self, coarse: Coarse, wait: bool) -> None:  # noqa: FBT001 - an Ask
         """Ask one watch in the background, where others may have found that everything has to be looked at anew."""
         await self.identify()
         if self._is_new():
             await self._begin()
         else:
-            await self._ask(coarse)
+            await self._ask(coarse, wait=wait)
 
     async def _ask(self, coarse: Coarse, *, wait: bool = True) -> None:
         """Ask one watch, and mark what its answer shows.
@@ -242,10 +242,10 @@ class Watches:
         if self._changed_nodes.get(node) == index:
             del self._changed_nodes[node]
 
-    async def _find(self) -> None:
+    async def _find(self, wait: bool) -> None:  # noqa: FBT001 - an Ask
         """Once something rose, or there is time: find out what changed."""
         due_s = self._sweep.due_in()
-        if not self._changed_nodes and due_s != 0:
+        if wait and not self._changed_nodes and due_s != 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(NODES_EVERY_S if due_s is None else min(due_s, NODES_EVERY_S)):
                     await self._something.wait()
@@ -255,15 +255,10 @@ class Watches:
             await self._resolve()
         await self._sweep.run()
 
-    async def _wait_for(self, service: Service) -> None:
-        """Wait until the index of one service moves, and mark it.
-
-        After a failure the next one does not wait: whether all is well again is known at once.
-        """
-        waiting = None if service.is_doubted else Wait(service.index, self._wait_s)
-        service.is_doubted = True
+    async def _wait_for(self, service: Service, wait: bool) -> None:  # noqa: FBT001 - an Ask
+        """Wait until the index of one service moves, and mark it."""
+        waiting = Wait(service.index, self._wait_s) if wait else None
         index = await self._reads.index(self.datacenter, service.name, waiting)
-        service.is_doubted = False
         if index != service.index:
             self.marks.mark(service.stream, index)
             service.index = index  # it is marked: nobody else has to find out

@@ -95,6 +95,19 @@ async def test_a_query_of_a_service_that_failed_once_is_soon_well_again(consul):
         assert await consumer.settle() == []
 
 
+async def test_whatever_failed_in_the_background_is_soon_well_again(consul):
+    await consul.register("web")
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        for match in ("/catalog/services.*wait=", "/connect/ca/roots"):
+            await consul.switch(refuse={"status": 500, "count": 1, "match": match})
+        await consul.switch(bump={"indexes": ["services"]})
+        assert isinstance(await consumer.refused(), TransientError)
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        assert await consumer.settle() == []
+
+
 @pytest.mark.parametrize("new_cluster", [True, False])
 async def test_a_reset_wakes_and_starts_again(consul, new_cluster):
     for port in range(80, 90):
