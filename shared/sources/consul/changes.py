@@ -7,8 +7,7 @@ same one. Applied in their order, the changes turn the old rows into the new one
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import compress, count, islice
-from operator import is_not
+from itertools import islice
 from typing import Any, NamedTuple
 
 from shared.events import ChangeEvent, Op, Stream
@@ -20,6 +19,7 @@ SERVICE_KEY = ("Datacenter", "ServiceName")
 INSTANCE_KEY = ("Datacenter", "Node", "ServiceID")
 
 _HEALTH = ("Status", "Checks")
+_CHUNK = 64
 
 
 class Change(NamedTuple):
@@ -45,10 +45,11 @@ def seen(rows: Rows) -> list[Change]:
 def between(old: Rows, new: Rows) -> list[Change]:
     """Return what turns `old` into `new`: first what was removed, then what was added, then what changed, each by key.
 
-    Builds nothing for rows that are equal, and passes over those at both ends that are the very same: so a change among
-    ten thousand services is found well within a millisecond.
+    Builds nothing for rows that are equal. Those at both ends are passed over in chunks, which takes next to nothing
+    for rows that are the very same: a change among ten thousand services is found well within a millisecond.
     """
-    first, last = _alike(old, new)
+    then, now = list(old.values()), list(new.values())
+    first, last = _alike(then, now), _alike(then[::-1], now[::-1])
     added: list[str] = []
     differing: list[str] = []
     for key, row in islice(new.items(), first, len(new) - last):
@@ -100,13 +101,13 @@ def events(stream: Stream, changes: Iterable[Change], after: Place, observed_at:
     ]
 
 
-def _alike(old: Rows, new: Rows) -> tuple[int, int]:
-    """Return at how many places, from the front and from the back, there is the very same row; its key is in it."""
-    before, after = list(old.values()), list(new.values())
-    most = min(len(before), len(after))
-    first = next(compress(count(), map(is_not, before, after)), most)
-    last = next(compress(count(), map(is_not, reversed(before), reversed(after))), most)
-    return first, last
+def _alike(then: list[Row], now: list[Row]) -> int:
+    """Return how many rows are equal from the front, in whole chunks; the key of a row is in it."""
+    most = min(len(then), len(now))
+    for start in range(0, most, _CHUNK):
+        if then[start : start + _CHUNK] != now[start : start + _CHUNK]:
+            return start
+    return most
 
 
 def _removed(key: str, row: Row) -> Change:

@@ -156,15 +156,20 @@ def test_the_deltas_of_a_catalog_applied_in_order_give_it_exactly(history):
 
 @given(st.permutations(range(6)), st.permutations(range(8)), st.sets(st.integers(0, 5)), st.integers(0, 8))
 def test_rows_that_are_kept_from_look_to_look_hide_nothing(then, now, changed, count):
-    old = {f"s{n}": {"ServiceName": f"s{n}", "Tags": []} for n in then}
-    new = {f"s{n}": old.get(f"s{n}", {"ServiceName": f"s{n}", "Tags": []}) for n in now[:count]}
-    new |= {key: new[key] | {"Tags": ["other"]} for n in changed if (key := f"s{n}") in new}
+    old = {name: {"ServiceName": name, "Tags": []} for name in names(then)}
+    new = {name: old.get(name, {"ServiceName": name, "Tags": []}) for name in names(now[:count])}
+    new |= {name: new[name] | {"Tags": ["other"]} for n in changed if (name := f"{n}-7") in new}
 
     changes = between(old, new)
 
     assert applied(old, changes) == new
     assert len({change.key for change in changes}) == len(changes)
     assert all(change.before != change.after for change in changes)
+
+
+def names(blocks: list[int]) -> list[str]:
+    """Return the names of many services, in blocks of consecutive ones."""
+    return [f"{block}-{number}" for block in blocks for number in range(50)]
 
 
 @given(answers(), answers())
