@@ -26,6 +26,7 @@ from shared.settings.problems import Problems
 FOLDER = Path(__file__).parents[1] / "infra"
 AZD, BICEP = "main.parameters.json", "main.bicepparam"
 STANDARD_MESSAGE_BYTES = 256 * 1024
+STANDARD_TOPIC_BYTES = 5 * 1024**3
 """https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas"""
 
 _BUS = "Endpoint=sb://host/;SharedAccessKeyName=name;SharedAccessKey=key"
@@ -93,7 +94,8 @@ def wanted_parameters(settings: Settings, secrets: tuple[str, ...]) -> dict[str,
         "topicsSchedule": (settings.topics.schedule, default.topics.schedule),
     }
     wanted: dict[str, Any] = {name: None if value == usual else value for name, (value, usual) in pairs.items()}
-    if settings.capture.max_message_bytes > STANDARD_MESSAGE_BYTES:
+    large = settings.capture.max_message_bytes > STANDARD_MESSAGE_BYTES
+    if large or settings.topics.max_size_bytes > STANDARD_TOPIC_BYTES:
         wanted["serviceBusSku"] = "Premium"
     wanted["secrets"] = list(secrets)
     return wanted
