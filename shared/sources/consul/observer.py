@@ -92,7 +92,7 @@ class ConsulObserver:
                     hint = f"give the source's token a policy with: {POLICY}; or set accept_filtered"
                     problems.append(ConfigError(removals.PARTIAL, where=each.datacenter, hint=hint))
             services = self._selected(each.datacenter, names, known)
-            each.marks.select(services, before)
+            each.marks.select(services, {stream for stream in before if naming.parts(stream)[3] not in each.services})
             found += [self._catalog(each.datacenter), *services.values()]
         if len(failures) == len(watches):
             raise failures[0]

@@ -7,7 +7,7 @@ have a blocking query of their own where requests are held open for long.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -61,6 +61,11 @@ class Watches:
         self._something = asyncio.Event()
         self._is_identified = False
         self._alone = asyncio.Lock()
+
+    @property
+    def services(self) -> Collection[str]:
+        """The names that the catalog last showed."""
+        return self._catalog.kept.keys()
 
     async def probe(self) -> None:
         """Mark what may have changed; with long waits, what was found since the last time.

@@ -90,6 +90,16 @@ async def test_a_partial_answer_holds_removals_and_tells_the_rest(consul):
         assert len(consumer.memos[service("web")].items) == 11
 
 
+async def test_a_service_that_a_partial_answer_hides_from_discovery_is_found_next_time(consul):
+    async with consuming(consul.settings("web-*")) as consumer:
+        await consumer.settle()
+        await consul.register("web-a")
+        assert service("web-a") in await consumer.probe()
+        await consul.switch(partial={"percent": 100, "match": "/catalog/services.dc=dc1$"})
+        assert service("web-a") not in await consumer.discover()
+        assert ("instance_seen", "web-a") in told(await consumer.settle())
+
+
 async def test_a_partial_answer_that_a_second_look_refutes_removes_nothing(consul):
     await filled(consul)
     async with consuming(consul.settings("web")) as consumer:
