@@ -5,11 +5,9 @@ and never goes on. One seed is one schedule, the same every time.
 """
 
 import asyncio
-import contextvars
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from shared import chain, naming
 from shared.capture import Capture, SourceInUse
@@ -34,6 +32,7 @@ from shared.stores.memory import (
     MemoryMarkStore,
     MemoryStateStore,
 )
+from tests.chaos.actors import Actor, GatedSink, current, gate
 
 CALM = 300
 """Turns after which no new fault happens and everything must settle by itself."""
@@ -51,59 +50,6 @@ FAULTS: Sequence[tuple[str, ...]] = (
 )
 SETTINGS = CaptureSettings(linger_s=0.0, probe_after_s=3.0, max_probe_after_s=12.0, max_pack_changes=3, ahead=4)
 
-_actor: contextvars.ContextVar["Actor"] = contextvars.ContextVar("actor")
-
-
-@dataclass(eq=False)
-class Actor:
-    """A process: its task, and the gates at which its parts wait."""
-
-    task: asyncio.Task[object] | None = None
-    message: Message | None = None
-    gates: list[asyncio.Future[None]] = field(default_factory=list)
-    dead: bool = False
-
-    async def gate(self) -> None:
-        if self.dead:
-            await asyncio.get_running_loop().create_future()
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.gates.append(mine)
-        await mine
-
-    def let_go(self, rng: random.Random) -> None:
-        waiting = [gate for gate in self.gates if not gate.done()]
-        if waiting:
-            chosen = rng.choice(waiting)
-            chosen.set_result(None)
-            waiting.remove(chosen)
-        self.gates = waiting
-
-
-async def _gate(_call: str = "") -> None:
-    actor = _actor.get(None)
-    if actor is not None:
-        await actor.gate()
-
-
-class GatedSink:
-    """A sink that may be interrupted before, between and after its messages."""
-
-    def __init__(self, inner: MemorySink, rng: random.Random) -> None:
-        self._inner = inner
-        self._rng = rng
-
-    async def send(self, to: str, messages: Sequence[Message]) -> None:
-        await _gate()
-        done = 0
-        while done < len(messages):
-            upto = min(len(messages), done + self._rng.randint(1, 3))
-            await self._inner.send(to, messages[done:upto])
-            done = upto
-            await _gate()
-
-    async def close(self) -> None:
-        await self._inner.close()
-
 
 class Schedule:
     """One world and the random schedule that it is driven through; its source holds one stream."""
@@ -115,7 +61,7 @@ class Schedule:
         self.size = 12
         self.faults = rng.choice(FAULTS)
         self.clock = ManualClock(jumps=False)
-        self.account = MemoryAccount(step=_gate)
+        self.account = MemoryAccount(step=gate)
         self.source = ScriptedSource(STREAM, poll_interval_s=0.2, retention_s=rng.choice((259_200.0, 100.0)))
         self.topic = naming.topic(self.stream)
         self.bus = MemorySink()
@@ -213,7 +159,7 @@ class Schedule:
         )
 
     async def _capturing(self, actor: Actor) -> None:
-        _actor.set(actor)
+        current.set(actor)
         capture = self._capture()
         while True:
             await actor.gate()
@@ -223,7 +169,7 @@ class Schedule:
                 continue
 
     async def _delivering(self, actor: Actor, message: Message) -> bool:
-        _actor.set(actor)
+        current.set(actor)
         await actor.gate()
         try:
             await self.deliver.deliver(Incoming(message.body, message.content_type, message.id, message.session))
