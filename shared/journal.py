@@ -6,6 +6,7 @@ leave the journal only below the place where a repair would begin.
 """
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -202,5 +203,7 @@ def _blobs(journal: Journal) -> set[str]:
 
 def _lost(stream: Stream, after: Position, journal: Journal) -> PositionLostError:
     reason = f"what was observed up to {journal.base} was delivered and is kept no longer; the position is {after}"
-    hint = f"take a snapshot of what is there now and go on from it: sluice resume {stream} --from earliest"
+    hint = (
+        f"take a snapshot of what is there now and go on from it: sluice resume {shlex.quote(stream)} --from earliest"
+    )
     return PositionLostError(stream, reason, hint=hint)

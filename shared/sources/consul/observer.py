@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -311,7 +312,8 @@ def _check_position(stream: Stream, after: Position) -> None:
     try:
         decode(after)
     except ValueError as why:
-        hint = f"take a snapshot of what is there now and go on from it: sluice resume {stream} --from earliest"
+        remedy = f"sluice resume {shlex.quote(stream)} --from earliest"
+        hint = f"take a snapshot of what is there now and go on from it: {remedy}"
         raise PositionLostError(stream, str(why), hint=hint) from why
 
 
