@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.consul import LIMITS, RESULT
 from shared import naming
 from shared.events import Stream
 from shared.formats.dstream import DStreamFormat
@@ -18,6 +20,7 @@ from tools import cost
 
 PAGE = ROOT / "docs" / "consul.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+MEASURED = json.loads(RESULT.read_text(encoding="utf-8"))
 SHOWN = [block.text for block in blocks("json", file=PAGE)]
 
 CATALOG = naming.stream("consul1", "dc1", "catalog")
@@ -116,6 +119,56 @@ def test_the_delays_are_those_of_the_code():
 
 def test_what_it_costs_follows_from_the_formula():
     assert f"<!-- cost -->\n{costs()}<!-- end of cost -->" in TEXT
+
+
+def test_what_was_measured_is_the_result_of_the_benchmark():
+    assert f"<!-- measured -->\n{measured()}<!-- end of measured -->" in TEXT
+    text, figures = words(TEXT), MEASURED
+    assert f"on {figures['measured']}, with {figures['machine']}:" in text
+    assert f"up to {figures['most_connections']} connections" in text
+    assert f"{figures['short_first_look_journals_written']:,} journals" in text
+    assert f"{figures['short_idle_look_requests']:g} requests and {figures['short_idle_look_bytes']:,.0f} bytes" in text
+    assert f"{figures['idle_look_storage_calls']:g} calls of the store" in text
+    assert f"{figures['short_idle_look_cpu_ms']:.0f} ms of CPU" in text
+    for what in ("instance", "catalog"):
+        times = (f"{figures[f'{what}_{work}_ms']:.2f}" for work in ("diff", "parse", "store"))
+        assert f"| {' | '.join(times)} |" in text
+
+
+def test_what_was_measured_is_within_the_limits():
+    assert {name: MEASURED[name] for name, most in LIMITS.items() if MEASURED[name] > most} == {}
+
+
+def measured() -> str:
+    """Return the table of what the benchmark has measured."""
+    lines = ["| | short waits | long waits | asking for all |\n|---|---|---|---|\n"]
+    for what, name, form in (
+        ("first look, seconds", "first_look_s", ".0f"),
+        ("… requests", "first_look_requests", ",.0f"),
+        ("memory beyond what imports take, MiB", "mb", ".0f"),
+        ("nothing happens for a minute: requests", "idle_requests_per_minute", ",.0f"),
+        ("… KiB received", "idle_kb_per_minute", ",.0f"),
+        ("… CPU seconds", "idle_cpu_s_per_minute", ".1f"),
+    ):
+        lines.append(line(what, (format(MEASURED[f"{who}_{name}"], form) for who in ("short", "long", "polling"))))
+    for what, kind in (
+        ("a check fails: seconds to the event", "health"),
+        ("the port of a service that changes often", "hot"),
+        ("the port of one that never changed", "cold"),
+    ):
+        lines.append(line(what, map(latency, (f"short_{kind}", f"long_{kind}", "polling"))))
+        asked = (f"{MEASURED[f'{who}_{kind}_change_requests']:,}" for who in ("short", "long"))
+        lines.append(line("… requests until then", (*asked, "")))
+    return "".join(lines)
+
+
+def line(what: str, values: Iterable[str]) -> str:
+    return f"| {' | '.join((what, *values))} |\n"
+
+
+def latency(what: str) -> str:
+    """Return after how many seconds a change was an event: the median, and almost always."""
+    return " / ".join(f"{MEASURED[f'{what}_latency_ms_p{percent}'] / 1_000:.1f}" for percent in (50, 99))
 
 
 def costs() -> str:
