@@ -16,7 +16,7 @@ from shared.errors import ConfigError, SluiceError, TransientError
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.http import Answer, Http, Mode, Parameters, Wait
-from shared.sources.consul.refusals import NOT_ENABLED
+from shared.sources.consul.refusals import NOT_ENABLED, NOT_KNOWN
 
 BURST_S: Final = 0.1
 """How much of the agreed rate may come at once, in seconds of it."""
@@ -169,10 +169,11 @@ class Reads:
         try:
             answer = await self.read("/v1/connect/ca/roots", _Roots, datacenter, fresh=True)
         except SluiceError as why:
-            if isinstance(why, ConfigError) or NOT_ENABLED in why.message:
+            if not isinstance(why, ConfigError) and NOT_ENABLED not in why.message:
+                raise
+            if NOT_KNOWN not in why.message:  # which may be known in a moment; the rest is for good
                 self.lost.discard(datacenter)
-                return ""
-            raise
+            return ""
         return answer.data.trust_domain
 
     async def datacenters(self) -> Sequence[str]:

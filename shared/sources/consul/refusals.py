@@ -18,6 +18,9 @@ POLICY: Final = 'service_prefix "" { policy = "read" } node_prefix "" { policy =
 NOT_ENABLED: Final = "Connect must be enabled"
 """What Consul says of its own identity where the service mesh is off."""
 
+NOT_KNOWN: Final = "ACL not found"
+"""What Consul says of a token that it does not know."""
+
 _LONGEST = 300
 _NOT_CONSUL = "is this the address of a Consul agent's HTTP port?"
 _POLICY_HINT = f"give the source's token a policy with: {POLICY}"
@@ -43,7 +46,7 @@ def refused(status: int, text: str, headers: Mapping[str, str], path: str, datac
         to = headers.get("Location", "")
         return ConfigError(f"{path}: redirected to {to}", hint="name that address: a token is not sent elsewhere")
     if status in _REMEDIES:
-        unknown = "Consul does not know the source's token: " if "ACL not found" in said else ""
+        unknown = "Consul does not know the source's token: " if NOT_KNOWN in said else ""
         return ConfigError(message, hint=unknown + _REMEDIES[status])
     return TransientError(f"{message} (HTTP status {status})", lasting=True, hint=_NOT_CONSUL)
 

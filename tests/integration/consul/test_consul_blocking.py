@@ -186,6 +186,21 @@ async def test_another_cluster_is_noticed_after_a_sweep_that_failed(consul):
         assert position.decode(event.position).epoch > position.decode(first.position).epoch
 
 
+async def test_another_cluster_is_noticed_though_it_did_not_know_the_token_yet_when_it_was_asked(consul):
+    await consul.register("web")
+    async with consuming(consul.settings("web")) as consumer:
+        first = (await consumer.settle())[-1]
+        await consul.switch(refuse={"status": 500, "count": 1})
+        with pytest.raises(TransientError):
+            await consumer.probe()
+        consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
+        await consul.switch(refuse={"status": 403, "count": 1, "text": "ACL not found", "match": "ca/roots"})
+        await consumer.probe()
+        await consul.register("web", Port=81)
+        event = (await consumer.until(len))[-1]
+        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+
+
 async def test_a_cluster_that_lost_its_data_is_compared_with_what_was(consul):
     for name in ("web", "db"):
         await consul.register(name)
