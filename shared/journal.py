@@ -119,6 +119,7 @@ class JournaledSource:
         if saved is None and journal.stream in (self._without_snapshot or ()):
             seen = replace(seen, events=())
         if before is not None and not seen.events:
+            await self._check_kept(journal.stream)
             return ()
         fresh = await self._written(journal, before, seen, again=again)
         stored = await self._journals.save(Saved(fresh, saved.etag if saved is not None else None))
@@ -176,6 +177,17 @@ class JournaledSource:
                 self._kept.setdefault(saved.value.stream, saved)
             self._is_loaded = True
         return self._kept
+
+    async def _check_kept(self, stream: Stream) -> None:
+        """See that a look which found nothing was compared with the newest journal.
+
+        Raises:
+            StaleError: another process has told something meanwhile, which may be undone by now.
+        """
+        found = await self._journals.find(stream)
+        if found is None or found.etag != self._kept[stream].etag:
+            msg = f"the journal of {stream} was changed by somebody else"
+            raise StaleError(msg, hint="read it again")
 
     async def _find(self, stream: Stream) -> None:
         """Read a journal that somebody else wrote meanwhile."""

@@ -163,6 +163,20 @@ async def test_two_processes_write_one_history(place):
     assert told(rest) == [("c", "b")]
 
 
+async def test_what_another_process_told_is_known_though_it_is_gone_again(place):
+    one, other = place.process(), place.process()
+    await one.read(WEB, START, 10)
+    await other.discover()
+    place.registry.put("a")
+    await one.read(WEB, START, 10)
+    place.registry.remove("a")
+
+    batch = await other.read(WEB, START, 10)
+
+    assert told(batch) == [("c", "a")]
+    assert told(await other.read(WEB, batch.position, 10)) == [("d", "a")]
+
+
 async def test_an_unchanged_look_writes_nothing(place):
     place.registry.put("a")
     source = place.process()
