@@ -52,7 +52,7 @@ SEES_LESS: Sequence[dict[str, Any] | None] = (
 )
 TURNS, STRUCK, MOST_STRIKES = 9, 0.12, 5
 DESTINATION = "A"
-CALM_TURNS, PATIENCE_TURNS, DEADLINE_S = 2, 20, 30.0
+CALM_TURNS, PATIENCE_TURNS, DEADLINE_S = 2, 20, 60.0
 PASSED_S = 61.0
 """A minute passes: what was held or left alone is looked at again."""
 ROWS = "/v1/(catalog/services|catalog/nodes|health/state|health/service)"
@@ -95,7 +95,8 @@ class World:
     def __init__(self, seed: int, *, resident: bool) -> None:
         self.rng = rng = random.Random(seed)
         self.resident = resident
-        self.faults = frozenset(rng.sample(FAULTS, rng.choice((0, 1, 1, 2, 2, 3, len(FAULTS)))))
+        faults = frozenset(rng.sample(FAULTS, rng.choice((0, 1, 1, 2, 2, 3, len(FAULTS)))))
+        self.faults = faults - {"restore"} if "reset" in faults else faults  # a copy has indexes from before a reset
         self.clock = ManualClock()
         self.account = MemoryAccount(step=lambda _: self.gate())
         self.consumer = Consumer(sees_again="beside" in self.faults)
@@ -257,6 +258,8 @@ class World:
     async def _verdict(self) -> None:
         assert not (why := self._difference(await self._plainly_read())), why
         self.consumer.see_that_it_happened(self.registrations.history)
+        if self.resident:
+            return  # a query in the background may be answered by either cluster: when they changed is not to be told
         for events in self.consumer.told.values():
             for one, other in zip(list(events.values())[:-1], list(events.values())[1:], strict=True):
                 if any(one.commit_time < f"{at:%Y-%m-%dT%H:%M:%S.%f}" < other.commit_time for at in self.replaced):
