@@ -16,6 +16,7 @@ from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
+from shared.settings.streams import PATTERN
 from shared.sources.consul import changes, removals, rows
 from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mode
 from shared.sources.consul.marks import Marks
@@ -34,8 +35,6 @@ FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S = 1.0, 60.0
 """How soon removals that are held are looked at again, in seconds."""
 LONGEST_WITHOUT_S: Final = 900.0
 """How soon at last, when nothing that was known is missing: what a token may not see may have changed."""
-
-_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,9 @@ class ConsulObserver:
         self._clock = clock
         self._wait_s = wait_s
         self._reads = Reads(settings, http, clock)
-        self._named = tuple(name for name in settings.services if not _PATTERN & set(name))
+        self._named = tuple(name for name in settings.services if not PATTERN & set(name))
         self._exactly = frozenset(self._named)
-        self._patterns = tuple(name for name in settings.services if _PATTERN & set(name))
+        self._patterns = tuple(name for name in settings.services if PATTERN & set(name))
         self._watches: dict[str, Watches] = {}
         self._held: dict[Stream, ConfigError] = {}
         self._again: dict[Stream, _Again] = {}
