@@ -106,6 +106,7 @@ def test_the_delays_are_those_of_the_code():
     rate = settings.requests_per_second
     text = words(TEXT)
     assert f"the address of a node | the nodes | {watches.NODES_EVERY_S:g} s" in text
+    assert f"which it asks for in the beginning, every {watches.IDENTITY_EVERY_S:g} s, and after every failed" in text
     assert f"a sweep then goes on for {sweep.URGENT_S:g} s of each look, a slow one for {sweep.LEISURE_S:g} s" in text
     assert f"services / {sweep.SHARE:.0%} of requests_per_second".replace("%", " %") in text
     assert f"the default of {rate:g} requests per second take {10_000 / rate:g} s" in text
@@ -172,14 +173,14 @@ def latency(what: str) -> str:
 
 
 def costs() -> str:
-    """Return the table of a month of one quiet datacenter: three coarse watches, and now and then its nodes."""
-    nodes = round(cost.MONTH_S / watches.NODES_EVERY_S)
+    """Return the table of a month of one quiet datacenter: three coarse watches, its nodes and its identity."""
+    seldom = round(cost.MONTH_S / watches.NODES_EVERY_S + cost.MONTH_S / watches.IDENTITY_EVERY_S)
     lines = ["| `wait` | Consul is asked, times | Functions run, seconds | US dollars |\n|---|---|---|---|\n"]
     for name, wait_s in (("`250ms`, the default of Functions", observer.SHORT_WAIT_S), ("`5s`", 5.0)):
         seconds = cost.TICKS * max(1.0, wait_s * 17 / 16)
-        lines.append(row(name, 3 * cost.TICKS + nodes, seconds))
+        lines.append(row(name, 3 * cost.TICKS + seldom, seconds))
     held = round(3 * cost.MONTH_S / observer.LONG_WAIT_S)
-    lines.append(row("`5m`, held open all the time", held + nodes, cost.MONTH_S))
+    lines.append(row("`5m`, held open all the time", held + seldom, cost.MONTH_S))
     return "".join(lines)
 
 

@@ -25,6 +25,8 @@ HELD_S: Final = 10.0
 """Waits of so many seconds and more are held open between probes."""
 NODES_EVERY_S: Final = 60.0
 """How often nodes are looked at: another address of a node is seen by nothing else."""
+IDENTITY_EVERY_S: Final = 60.0
+"""How often it is asked which cluster answers, where no failure tells that it may be another one."""
 
 
 class Watches:
@@ -59,7 +61,7 @@ class Watches:
         self._nodes_at = float("-inf")
         self._changed_nodes: dict[str, int] = {}
         self._something = asyncio.Event()
-        self._is_identified = False
+        self._identify_at = float("-inf")
         self._alone = asyncio.Lock()
 
     @property
@@ -105,7 +107,7 @@ class Watches:
 
     def lose(self) -> None:
         """Note that another cluster may answer next time."""
-        self._is_identified = False
+        self._identify_at = float("-inf")
 
     def see(self, index: int, catalog: Mapping[str, Sequence[str]]) -> None:
         """Take over what a read of the catalog showed.
@@ -162,12 +164,13 @@ class Watches:
             self.marks.mark_all()
 
     async def _identify(self) -> str:
-        if not self._is_identified or self.datacenter in self._reads.lost:
+        now = self._clock.monotonic()
+        if now >= self._identify_at or self.datacenter in self._reads.lost:
+            self._identify_at = now + IDENTITY_EVERY_S  # before it is asked: what is lost meanwhile is asked again
             found = await self._reads.trust_domain(self.datacenter)
             if found and self.identity and found != self.identity:
                 self._forget()
             self.identity = found or self.identity
-            self._is_identified = True
         return self.identity
 
     def _forget(self) -> None:
@@ -252,9 +255,10 @@ class Watches:
         due_s = self._sweep.due_in()
         if wait and not self._changed_nodes and due_s != 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NODES_EVERY_S if due_s is None else min(due_s, NODES_EVERY_S)):
+                async with asyncio.timeout(min(due_s or NODES_EVERY_S, NODES_EVERY_S, IDENTITY_EVERY_S)):
                     await self._something.wait()
         self._something.clear()
+        await self.identify()
         if self.marks.services and not self._is_new():
             await self._look_at_nodes()
             await self._resolve()

@@ -149,6 +149,18 @@ async def test_a_new_cluster_starts_a_new_epoch_even_if_its_index_is_higher(cons
         assert position.decode(event.position).index > 500
 
 
+async def test_another_cluster_is_noticed_though_nothing_failed(consul, monkeypatch):
+    monkeypatch.setattr("shared.sources.consul.watches.IDENTITY_EVERY_S", 0.0)
+    await consul.register("web")
+    async with consuming(consul.settings("web")) as consumer:
+        first = (await consumer.settle())[-1]
+        consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
+        await consul.register("web", Port=81)
+        event = (await consumer.until(len))[-1]
+        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert position.decode(event.position).index > 500
+
+
 async def test_everything_is_read_anew_when_another_cluster_answers(consul):
     await consul.register("web")
     async with consuming(consul.settings("web")) as consumer:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from shared.errors import TransientError
+from shared.sources.consul import position
 from tests.integration.consul.server import Consul, catalog, consuming, service, told
 
 
@@ -123,6 +124,20 @@ async def test_a_reset_wakes_and_starts_again(consul, new_cluster):
             ("service_deregistered", "web"),
             ("service_registered", "db"),
         ]
+
+
+async def test_another_cluster_is_noticed_though_nothing_failed_and_nothing_woke(consul, monkeypatch):
+    monkeypatch.setattr("shared.sources.consul.watches.IDENTITY_EVERY_S", 0.05)
+    await consul.register("web")
+    async with resident(consul, "web") as consumer:
+        first = (await consumer.settle())[-1]
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        consul.server.cluster.local.cluster = "another"
+        await consul.until(lambda: consumer.observer._watches["dc1"].identity.startswith("another"))
+        assert await consumer.settle() == [], "the data are the same"
+        await consul.register("web", Port=81)
+        event = (await consumer.until(len))[-1]
+        assert position.decode(event.position).epoch > position.decode(first.position).epoch
 
 
 async def test_a_query_that_returns_all_the_time_is_asked_at_a_pace(consul):
