@@ -78,7 +78,7 @@ class Bench:
             assert answer.status == 200, await answer.text()
 
     async def counted(self) -> tuple[int, int]:
-        """Return how many reads there were since the last time, but for the seldom ones, and the bytes of all answers."""
+        """Return how many reads there were since the last time, less the seldom ones, and the bytes of all answers."""
         state = await self._part.state()
         await self._part.fault({"reset_counts": True})
         assert not state["statuses"].keys() - {"200"}, state["statuses"]
