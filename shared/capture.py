@@ -120,6 +120,8 @@ class Capture:
             await self._advance_all()
         finally:
             keeper.cancel()
+        if self._lease_lost:  # whoever holds it now may have looked before the last write of this tick
+            await self._control.touch()
 
     async def _keep_lease(self) -> None:
         while True:

@@ -58,16 +58,17 @@ class JournaledSource:
         return found, problems
 
     async def probe(self, after: Mapping[Stream, Position]) -> frozenset[Stream]:
-        """Return the streams that may have changed, or whose journal holds something after the position.
+        """Return the streams that may have changed, or whose journal ends elsewhere than at the position.
 
-        A stream that nobody asked for may be among them: discovery has not found it yet.
+        That is before it where another process has written meanwhile. A stream that nobody asked for may be among them:
+        discovery has not found it yet.
         """
         if not after:
             return frozenset()
         kept = await self._load()
         changed = await self._observer.probe(after.keys())
-        waiting = {stream for stream, position in after.items() if _last(kept.get(stream)) > position}
-        return changed | waiting | (self._unfinished & after.keys())
+        elsewhere = {stream for stream, position in after.items() if _last(kept.get(stream)) != position}
+        return changed | elsewhere | (self._unfinished & after.keys())
 
     async def read(self, stream: Stream, after: Position, limit: int) -> Batch:
         """Return what the journal holds after `after`; when that is nothing, look, and write down what changed."""
@@ -115,13 +116,14 @@ class JournaledSource:
             saved = self._kept[journal.stream]
             journal = saved.value
         before = None if saved is None or again else self._memo(journal)
-        seen = await self._observer.observe(journal.stream, before, max(after, journal.last))
+        known = max(after, journal.last)
+        seen = await self._observer.observe(journal.stream, before, known)
         if saved is None and journal.stream in (self._without_snapshot or ()):
             seen = replace(seen, events=())
-        if before is not None and not seen.events:
+        if before is not None and not seen.events and known == journal.last:
             await self._check_kept(journal.stream)
             return ()
-        fresh = await self._written(journal, before, seen, again=again)
+        fresh = await self._written(replace(journal, last=known), before, seen, again=again)
         stored = await self._journals.save(Saved(fresh, saved.etag if saved is not None else None))
         self._kept[journal.stream] = stored
         self._keep_at_hand(journal.stream, seen.memo.items)

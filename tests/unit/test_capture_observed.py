@@ -84,3 +84,30 @@ async def test_events_that_were_written_down_and_never_sent_are_sent_by_the_next
     await place.capture().tick()
 
     assert place.sent() == [(WEB, "c")]
+
+
+async def test_what_a_process_told_after_it_had_lost_its_lease_is_taken_back_by_the_one_that_took_over():
+    place = Place()
+    late, fresh = place.capture(lease_s=30.0), place.capture(lease_s=30.0)
+    await late.tick()
+    place.registry.put("a")
+    await place.world.clock.advance(2.0)
+    stood_still = False
+
+    async def step(call):
+        nonlocal stood_still
+        if call == "save journal" and not stood_still:  # it has looked
+            stood_still = True
+            place.registry.remove("a")
+            place.world.account.leases.clear()
+            await fresh.tick()
+            await place.world.clock.advance(11.0)
+
+    place.world.account.step = step
+    await late.tick()
+    assert place.sent() == [(WEB, "c")]
+    await place.world.deliver_queue(place.world.deliver())
+    await place.world.clock.advance(15.0)
+    await fresh.tick()
+
+    assert place.sent() == [(WEB, "d")]

@@ -177,6 +177,36 @@ async def test_what_another_process_told_is_known_though_it_is_gone_again(place)
     assert told(await other.read(WEB, batch.position, 10)) == [("d", "a")]
 
 
+async def test_what_another_process_wrote_down_after_one_had_looked_is_named_by_its_probe(place):
+    one, late = place.process(), place.process()
+    await one.read(WEB, START, 10)
+    place.registry.put("a")
+    looked = []
+
+    async def step(call):
+        if call == "save journal" and not looked:
+            place.registry.remove("a")
+            looked.append(await one.read(WEB, START, 10))
+
+    place.account.step = step
+    batch = await late.read(WEB, START, 10)
+
+    assert (told(looked[0]), told(batch)) == ([], [("c", "a")])
+    assert await one.probe({WEB: batch.position}) == {WEB}
+    later = await one.read(WEB, batch.position, 10)
+    assert told(later) == [("d", "a")]
+    assert await one.probe({WEB: later.position}) == set()
+
+
+async def test_a_position_beyond_all_that_is_known_is_looked_at_once(place):
+    source, far = place.process(), Position("0000000009-000001")
+    assert await source.probe({WEB: far}) == {WEB}
+    await source.read(WEB, far, 10)
+    assert await source.probe({WEB: far}) == set()
+    place.registry.put("a")
+    assert told(await source.read(WEB, far, 10)) == [("c", "a")]
+
+
 async def test_an_unchanged_look_writes_nothing(place):
     place.registry.put("a")
     source = place.process()
