@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import PositionLostError, TransientError
-from shared.events import Mark, Position, Saved
+from shared.events import Batch, Mark, Position, Saved
 from shared.journal import JournaledSource
 from shared.stores.memory import MemoryAccount, MemoryJournalStore, MemoryStateStore
 from tests.unit.registry import API, WEB, Registry, RegistryObserver, applied
@@ -181,7 +181,7 @@ async def test_what_another_process_wrote_down_after_one_had_looked_is_named_by_
     one, late = place.process(), place.process()
     await one.read(WEB, START, 10)
     place.registry.put("a")
-    looked = []
+    looked: list[Batch] = []
 
     async def step(call):
         if call == "save journal" and not looked:
