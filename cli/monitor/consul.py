@@ -3,7 +3,7 @@
 import msgspec
 
 from cli.monitor import lines
-from cli.monitor.screen import Contact, Screen
+from cli.monitor.screen import Contact, Screen, say
 from shared import naming
 from shared.errors import TransientError
 from shared.events import ChangeEvent, Memo, Observation, Position, Stream
@@ -15,8 +15,6 @@ from shared.wiring import open_observer
 
 LOOK_S = 0.1
 """How often to look at what the blocking queries brought; the network is not asked."""
-AGAIN_S = 1.0
-"""How soon a server that cannot serve is asked again."""
 
 
 async def monitor(settings: ConsulSettings, service: str, screen: Screen, clock: Clock) -> None:
@@ -40,9 +38,9 @@ async def monitor(settings: ConsulSettings, service: str, screen: Screen, clock:
                     screen.check()
                     await clock.sleep(LOOK_S)
         except TransientError as why:  # a new observer has no back-off behind it: somebody is waiting
-            contact.lose(why)
+            pause_s = contact.lose(why)
             screen.check()
-            await clock.sleep(max(AGAIN_S, why.retry_after or 0.0))
+            await clock.sleep(pause_s)
 
 
 class _Watch:
@@ -54,10 +52,15 @@ class _Watch:
         self._stream = Stream("")
         self._memo: Memo | None = None
         self._last = Position("")
+        self._is_partial = False
 
     async def begin(self, observer: Observer) -> None:
-        """Find the stream; in which datacenter it is, only Consul may know."""
-        found = [each.stream for each in (await observer.discover(()))[0]]
+        """Find the stream; in which datacenter it is, only Consul may know. What cannot be seen is said once."""
+        streams, problems = await observer.discover(())
+        found = [each.stream for each in streams]
+        if problems and not self._is_partial:
+            self._is_partial = True
+            say("\n".join(str(problem) for problem in problems))
         source, datacenter, *_ = naming.parts(found[0])
         self._stream = naming.stream(source, datacenter, "service", self._service) if self._service else found[0]
         if self._stream not in found:  # its name reads as a pattern, and nothing of that name is there yet

@@ -15,6 +15,8 @@ from shared.errors import TransientError
 from shared.ports import Clock
 from shared.sinks.console import joined
 
+AGAIN_S = 1.0
+"""How soon a source that cannot serve is asked again."""
 CLOSE_S = 2.0
 """How long closing may take once it was asked for."""
 
@@ -74,16 +76,17 @@ class Contact:
         self._clock = clock
         self._lost_at: float | None = None
 
-    def lose(self, why: TransientError) -> None:
-        """Note a failed attempt."""
+    def lose(self, why: TransientError) -> float:
+        """Note a failed attempt, and return in how many seconds to try again."""
         if self._lost_at is None:
             self._lost_at = self._clock.monotonic()
-            _say(f"{self._name} cannot serve now, trying again until it can: {why}")
+            say(f"{self._name} cannot serve now, trying again until it can: {why}")
+        return max(AGAIN_S, why.retry_after or 0.0)
 
     def keep(self) -> None:
         """Note an attempt that did not fail."""
         if self._lost_at is not None:
-            _say(f"{self._name} is back after {self._clock.monotonic() - self._lost_at:.0f} s")
+            say(f"{self._name} is back after {self._clock.monotonic() - self._lost_at:.0f} s")
             self._lost_at = None
 
 
@@ -108,5 +111,6 @@ async def until_stopped(work: Coroutine[object, object, None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line on standard error."""
     click.echo(f"sluice: {text}", err=True)

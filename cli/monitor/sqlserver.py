@@ -12,8 +12,6 @@ from shared.settings.names import DEFAULTS
 from shared.sinks.console import line
 from shared.wiring import open_source
 
-AGAIN_S = 1.0
-"""How soon a server that cannot serve is asked again."""
 ADVANCE_S = 600.0
 """How often quiet tables are read too: where one stands must not become older than what the server keeps."""
 
@@ -36,8 +34,7 @@ async def monitor(settings: SqlServerSettings, screen: Screen, clock: Clock) -> 
                 await watch.look()
                 contact.keep()
             except TransientError as why:
-                contact.lose(why)
-                pause_s = max(AGAIN_S, why.retry_after or 0.0)
+                pause_s = contact.lose(why)
             except PositionLostError as why:
                 hint = "start again, from what is left with --from earliest"
                 raise SluiceError(why.message, hint=hint) from why

@@ -222,6 +222,19 @@ async def test_the_token_of_the_environment_is_used_and_never_shown(consul):
         assert "another" not in "".join(monitor.errors)
 
 
+async def test_a_token_that_sees_a_part_is_said_to_unless_that_is_accepted(consul):
+    await consul.register("web")
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": {"service_prefix": {"db": "read"}}}]})
+    async with watching(consul, CONSUL_HTTP_TOKEN="t") as monitor:
+        said = await monitor.until_told("the token may not see everything")
+        assert 'service_prefix "" { policy = "read" }' in said
+        await monitor.until_said("0 services.")
+    async with watching(consul, "--accept-filtered", CONSUL_HTTP_TOKEN="t") as monitor:
+        await monitor.until_said("0 services.")
+        assert await monitor.end() == 0
+        assert monitor.errors == []
+
+
 async def test_certificates_of_both_sides_are_checked(tmp_path):
     certificate, key = tmp_path / "ca.pem", tmp_path / "ca.key"
     certificates.write(certificate, key)
