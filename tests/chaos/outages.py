@@ -50,27 +50,32 @@ SEES_LESS: Sequence[dict[str, Any] | None] = (
     {},
     None,
 )
-TURNS, STRUCK, MOST_STRIKES = 9, 0.12, 5
 DESTINATION = "A"
+TURNS = 9
+"""Looks of every reader while things go wrong."""
+STRUCK, MOST_STRIKES = 0.12, 5
+"""How probably something happens at a gate, and how often at most in one turn."""
 CALM_TURNS, PATIENCE_TURNS, DEADLINE_S = 2, 20, 60.0
+"""Looks in a row that have to find the whole catalog, how many it may take until then, and seconds for all of it."""
 PASSED_S = 61.0
 """A minute passes: what was held or left alone is looked at again."""
 ROWS = "/v1/(catalog/services|catalog/nodes|health/state|health/service)"
-SOME = ("", ROWS, "/health/service", "/health/state/critical", "/catalog/services", "/connect/ca/roots", "stale")
-FAULTS = (
-    "reset",
-    "restore",
-    "replace",
-    "leader",
-    "refuse",
-    "cut",
-    "lag",
-    "partial",
-    "permission",
-    "kill",
-    "answers",
-    "beside",
-)
+MATCHES = ("", ROWS, "/health/service", "/health/state/critical", "/catalog/services", "/connect/ca/roots", "stale")
+FAULTS = {
+    "reset": "every index falls",
+    "restore": "the catalog is again what it was a while ago, with the indexes of then",
+    "replace": "another cluster answers, with the same catalog or none",
+    "leader": "there is no leader for a while",
+    "refuse": "requests are refused",
+    "cut": "connections end instead of an answer",
+    "lag": "stale reads get to a server that is behind",
+    "partial": "answers lack rows, and look whole",
+    "permission": "the token sees less, or is unknown",
+    "kill": "a reader is killed",
+    "answers": "the account is away, or loses the answer to a write",
+    "beside": "a second process reads the same streams",
+}
+"""What may go wrong; a world has some of these."""
 
 
 class Edge(Faults):
@@ -95,7 +100,7 @@ class World:
     def __init__(self, seed: int, *, resident: bool) -> None:
         self.rng = rng = random.Random(seed)
         self.resident = resident
-        faults = frozenset(rng.sample(FAULTS, rng.choice((0, 1, 1, 2, 2, 3, len(FAULTS)))))
+        faults = frozenset(rng.sample(list(FAULTS), rng.choice((0, 1, 1, 2, 2, 3, len(FAULTS)))))
         self.faults = faults - {"restore"} if "reset" in faults else faults  # a copy has indexes from before a reset
         self.clock = ManualClock()
         self.account = MemoryAccount(step=lambda _: self.gate())
@@ -104,12 +109,13 @@ class World:
         self.server.faults = Edge(self.gate)
         self.control = Control(self.server)
         self.datacenter = self.server.cluster.local
-        self.datacenter.index = 1 << 60
+        self.datacenter.index = 1 << 60  # a fall halves it
         self.registrations = Registrations(self.datacenter, rng)
         self.readers: list[Reader] = []
         self.replaced: list[datetime] = []
         self._kept: Catalog | None = None
         self._strikes = 0
+        self._is_changing = True
         self._moves: dict[str, Callable[[], Awaitable[None] | None]] = {
             "reset": self._reset,
             "restore": self._restore,
@@ -154,24 +160,24 @@ class World:
         """Let all of it happen, mend it, and see that the consumer has the catalog, each change once."""
         async with self.server.serving(0), asyncio.timeout(DEADLINE_S):
             try:
-                await self._set("permission", token={"secret": TOKEN, "rules": SEES_ALL})
-                await self._disturbed(self.registrations.change)
+                await self._mend()
+                await self._disturbed(changing=True)
                 await self._mend()
                 if "partial" in self.faults:
                     self.registrations.change_everything()
                 await self._settle()
                 await self._verdict()
                 told = self.consumer.changes()
-                await self._disturbed(self._pass_by)
+                await self._disturbed(changing=False)
                 await self._mend()
                 await self._settle()
                 assert self.consumer.changes() == told, "something was told though nothing had changed"
             finally:
                 await asyncio.gather(*(reader.close() for reader in self.readers))
 
-    async def _disturbed(self, change: Callable[[], None]) -> None:
-        """Let a few turns go by in which anything may happen."""
-        self._change = change
+    async def _disturbed(self, *, changing: bool) -> None:
+        """Let a few turns go by in which anything may go wrong, while the catalog changes or stays what it is."""
+        self._is_changing = changing
         for _ in range(TURNS):
             await self.clock.advance(self.rng.choice((0.1, 1.0, PASSED_S)))
             if "replace" in self.faults and self.rng.random() < 0.15:
@@ -190,6 +196,7 @@ class World:
         await asyncio.sleep(0)
 
     async def _strike(self) -> None:
+        """Let one thing happen: a fault, an index that moves for nothing, or a change of the catalog."""
         rng = self.rng
         self._strikes -= 1
         possible = sorted(self.faults & self._moves.keys())
@@ -201,11 +208,8 @@ class World:
             indexes = sorted(self.datacenter.catalog.indexes)
             if self.datacenter.has_leader:
                 await self.control.fault({"bump": {"indexes": rng.sample(indexes, rng.randint(1, len(indexes)))}})
-        elif self.datacenter.has_leader:
-            self._change()
-
-    def _pass_by(self) -> None:
-        """Change nothing."""
+        elif self.datacenter.has_leader and self._is_changing:
+            self.registrations.change()
 
     async def _open(self) -> None:
         reader = Reader(self)
@@ -256,6 +260,7 @@ class World:
         return ""
 
     async def _verdict(self) -> None:
+        """See that the consumer's picture is right, that it was told only what was, and another cluster as such."""
         assert not (why := self._difference(await self._plainly_read())), why
         self.consumer.see_that_it_happened(self.registrations.history)
         if self.resident:
@@ -284,13 +289,11 @@ class World:
 
     # ------------------------------------------------------------------ what goes wrong
 
-    async def _set(self, needs: str, **fault: Any) -> None:
-        if needs in self.faults:
-            await self.control.fault(fault)
-
     async def _mend(self) -> None:
+        """Let all be well."""
         await self.control.fault({"clear": True})
-        await self._set("permission", token={"secret": TOKEN, "rules": SEES_ALL})
+        if "permission" in self.faults:
+            await self.control.fault({"token": {"secret": TOKEN, "rules": SEES_ALL}})
         self.account.away, self.account.lost_answers = False, 0
 
     async def _reset(self) -> None:
@@ -300,7 +303,7 @@ class World:
     def _restore(self) -> None:
         """Put back what there was, with its indexes; the next write gets a higher one than ever all the same."""
         old = self.datacenter.catalog
-        if self._kept is None or self._change == self._pass_by:
+        if self._kept is None or not self._is_changing:
             self._kept = old.copy()
             return
         self.datacenter.lag(0)
@@ -310,7 +313,7 @@ class World:
 
     async def _replace(self) -> None:
         """Put another cluster in the place of this one; readers cannot reach any meanwhile."""
-        wipe = self._change != self._pass_by and self.rng.random() < 0.5
+        wipe = self._is_changing and self.rng.random() < 0.5
         index = self.datacenter.index // 2 + self.rng.randint(0, self.datacenter.index)
         await self.clock.advance(1.0)
         await self.control.fault({"clear": True, "refuse": {"status": 500}})
@@ -328,10 +331,10 @@ class World:
 
     async def _refuse(self) -> None:
         status, count = self.rng.choice((429, 500, 503)), self.rng.randint(1, 4)
-        await self.control.fault({"refuse": {"status": status, "count": count, "match": self.rng.choice(SOME)}})
+        await self.control.fault({"refuse": {"status": status, "count": count, "match": self.rng.choice(MATCHES)}})
 
     async def _cut(self) -> None:
-        await self.control.fault({"cut": {"count": self.rng.randint(1, 3), "match": self.rng.choice(SOME)}})
+        await self.control.fault({"cut": {"count": self.rng.randint(1, 3), "match": self.rng.choice(MATCHES)}})
 
     async def _lag(self) -> None:
         behind, every = self.rng.randint(0, 4), self.rng.randint(1, 2)
