@@ -5,20 +5,16 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.consul.cluster import Cluster
 from local.consul.server import Server
 from shared.errors import ConfigError, SluiceError, TransientError
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.http import Http, Wait
+from tests.certificates import certificate, store
 from tests.integration.consul.server import consuming
 
 TOKEN = "b1f4c7e0-secret"
@@ -200,10 +196,10 @@ async def test_a_filter_that_is_wrong_is_a_problem_of_the_settings(consul):
 
 
 async def test_certificates_are_checked_and_shown(tmp_path):
-    authority = _certificate("authority")
-    _store(tmp_path, "ca", authority)
+    authority = certificate("authority")
+    store(tmp_path, "ca", authority)
     for name in ("server", "client"):
-        _store(tmp_path, name, _certificate(name, authority))
+        store(tmp_path, name, certificate(name, authority))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
     context.load_verify_locations(tmp_path / "ca.pem")
@@ -223,41 +219,3 @@ async def test_certificates_are_checked_and_shown(tmp_path):
     async with client(settings(address, ca_file=str(tmp_path / "missing.pem"))) as http:
         with pytest.raises(ConfigError, match="check address, ca_file"):
             await http.get("/v1/catalog/services", SERVICES)
-
-
-def _certificate(name, issuer=None):
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    issuer_key, issuer_name = (issuer[0], issuer[1].subject) if issuer else (key, subject)
-    now = datetime.now(UTC)
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    certificate = (
-        x509.CertificateBuilder(issuer_name, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(key_cert_sign=issuer is None, digital_signature=True, **usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-    )
-    return key, certificate.sign(issuer_key, hashes.SHA256())
-
-
-def _store(folder, name, pair) -> None:
-    key, certificate = pair
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / f"{name}.key").write_bytes(private)
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(pem))

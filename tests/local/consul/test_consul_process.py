@@ -7,29 +7,16 @@ import os
 import ssl
 import stat
 import sys
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.cloud import PORTS, running
 from local.consul import real
 from local.consul.__main__ import describe
 from local.process import PartError
+from tests.certificates import certificate, store
 
-USAGES = (
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
 CONSUL = """#!{python}
 import json, os, pathlib, sys
 file = sys.argv[-1].partition("=")[2]
@@ -39,34 +26,6 @@ with open({log!r}, "a") as log:
 port = str(configuration["ports"]["http"])
 os.execv({python!r}, [{python!r}, "-m", "local.consul", "--stand-in", "--with-parent", "--port", port])
 """
-
-
-def certificate(name: str, issuer=None):
-    """Return a key with its certificate for 127.0.0.1, of an authority unless there is an issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    issuer_key, signed_by = (issuer[0], issuer[1].subject) if issuer else (key, subject)
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(signed_by, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
-    usage = dict.fromkeys(USAGES, False) | {"key_cert_sign": issuer is None, "digital_signature": True}
-    for extension, is_critical in (
-        (x509.BasicConstraints(ca=issuer is None, path_length=None), True),
-        (x509.KeyUsage(**usage), True),
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False),
-        (x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), False),
-    ):
-        builder = builder.add_extension(extension, critical=is_critical)
-    return key, builder.sign(issuer_key, hashes.SHA256())
-
-
-def store(folder, name: str, pair) -> None:
-    key, certified = pair
-    pem = serialization.Encoding.PEM
-    plain = (pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / f"{name}.key").write_bytes(key.private_bytes(*plain))
-    (folder / f"{name}.pem").write_bytes(certified.public_bytes(pem))
 
 
 async def test_certificates_of_server_and_client_are_asked_for(tmp_path):
