@@ -91,7 +91,10 @@ def _datacenters(reader: Reader) -> tuple[str, ...]:
     if reader.given("datacenter") and reader.given("datacenters"):
         reader.problem("datacenter and datacenters say the same", key="datacenter", hint="keep one of them")
     several = reader.items("datacenters")
-    for key, name, line in [("datacenter", one, None)] * bool(one) + [("datacenters", i.text, i.line) for i in several]:
+    given: list[tuple[str, str, int | None]] = [("datacenters", each.text, each.line) for each in several]
+    if one:
+        given.append(("datacenter", one, None))
+    for key, name, line in given:
         if not _DATACENTER.fullmatch(name):
             hint = "lower-case letters, digits, _ and -, as `consul members` shows it"
             reader.problem("is not the name of a datacenter", key=key, line=line, value=name, hint=hint)

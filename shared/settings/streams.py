@@ -7,8 +7,7 @@ from shared import naming
 from shared.events import Stream
 from shared.settings.model import ConsulSettings, SourceSettings
 
-PATTERN = frozenset("*?[")
-"""What makes the name of a service a pattern: which services match, only the catalog tells."""
+_WILD = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,11 @@ class SelectedStreams:
     poll_interval_s: float
 
 
+def is_pattern(name: str) -> bool:
+    """Return whether the name of a service is a pattern: which services match, only the catalog tells."""
+    return not _WILD.isdisjoint(name)
+
+
 def selected(source: SourceSettings) -> Sequence[SelectedStreams]:
     """Return what else `source` selects, in the order of the configuration."""
     if not isinstance(source, ConsulSettings):
@@ -39,7 +43,7 @@ def selected(source: SourceSettings) -> Sequence[SelectedStreams]:
             found.append(_of_agent(naming.stream(source.name, datacenter, "catalog"), source))
         for name in source.services:
             form = naming.stream(source.name, datacenter, "service", name)
-            if PATTERN & set(name):
+            if is_pattern(name):
                 why = "a stream of each service that matches"
                 found.append(SelectedStreams(form, why, source.poll_interval_s))
             elif not source.datacenters:
@@ -58,7 +62,7 @@ def named(source: SourceSettings) -> Sequence[NamedStream]:
     them.
     """
     if isinstance(source, ConsulSettings):
-        exact = [name for name in source.services if not PATTERN & set(name)]
+        exact = [name for name in source.services if not is_pattern(name)]
         return [
             NamedStream(naming.stream(source.name, *parts), source.poll_interval_s, source.poll_interval_s)
             for datacenter in source.datacenters

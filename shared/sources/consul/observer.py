@@ -16,7 +16,7 @@ from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
-from shared.settings.streams import PATTERN
+from shared.settings.streams import is_pattern
 from shared.sources.consul import changes, removals, rows
 from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mode
 from shared.sources.consul.marks import Marks
@@ -61,9 +61,9 @@ class ConsulObserver:
         self._clock = clock
         self._wait_s = wait_s
         self._reads = Reads(settings, http, clock)
-        self._named = tuple(name for name in settings.services if not PATTERN & set(name))
+        self._named = tuple(name for name in settings.services if not is_pattern(name))
         self._exactly = frozenset(self._named)
-        self._patterns = tuple(name for name in settings.services if PATTERN & set(name))
+        self._patterns = tuple(name for name in settings.services if is_pattern(name))
         self._watches: dict[str, Watches] = {}
         self._held: dict[Stream, ConfigError] = {}
         self._again: dict[Stream, _Again] = {}
@@ -126,8 +126,8 @@ class ConsulObserver:
         _check_position(stream, after)
         at_least = max(mark.at_least if mark is not None else 0, int(head.get("index", 0)))
         identity = await watches.identify()
-        is_new = mark is None or mark.fresh
-        look = await self._look(watches.datacenter, name, at_least=at_least, fresh=is_new, memo=memo)
+        fresh = mark is None or mark.fresh
+        look = await self._look(watches.datacenter, name, at_least=at_least, fresh=fresh, memo=memo)
         if memo is not None:
             look = await self._believed(stream, name, look, memo)
         is_whole = not removals.incomplete(look.answer, self._settings)
