@@ -108,7 +108,6 @@ async def test_a_look_whose_result_was_not_written_down_is_asked_for_again(place
     source = place.process()
     batch = await source.read(WEB, START, 10)
     place.registry.put("a")
-    place.account.lost_answers, place.account.away = 0, False
     await source.probe({WEB: batch.position})
     place.account.away = True
     with pytest.raises(TransientError):

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azure.data.tables import TableEntity
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from shared import chain, naming
@@ -160,10 +159,7 @@ class AzureRestoring:
         return await transact(self._account, self._table, [(entity, etag)]) is not None
 
     async def _stored(self, entity: Entity) -> TableEntity | None:
-        async def read(table: TableClient) -> TableEntity | None:
-            return await get(table, *_key(entity))
-
-        return await self._account.on_table(self._table, read)
+        return await self._account.on_table(self._table, lambda table: get(table, *_key(entity)))
 
 
 def _wanted(each: StreamCopy) -> _Wanted:

@@ -22,8 +22,6 @@ from shared.stores.azure.tables import CONTROL
 ATTEMPTS = 20
 """Looks at a stream that keeps changing."""
 
-type _Versions = Mapping[tuple[str, str], str]
-
 
 class AzureTaking:
     """Reads states, marks and what lies beside them, so that what it returns of a stream belongs together."""
@@ -145,13 +143,12 @@ def _beside(entity: TableEntity, blobs: Mapping[str, bytes | None]) -> Beside:
 
 def _changed(before: Iterable[TableEntity], after: Iterable[TableEntity]) -> set[Stream]:
     """Return the streams of which an entity came, went or changed."""
-    versions: tuple[_Versions, _Versions] = _versions(before), _versions(after)
+    then, now = _versions(before), _versions(after)
     streams = {_key(entity): entity.get("stream") for entity in (*before, *after)}
-    keys = versions[0].keys() | versions[1].keys()
-    return {Stream(stream) for key in keys if versions[0].get(key) != versions[1].get(key) and (stream := streams[key])}
+    return {Stream(stream) for key, stream in streams.items() if stream and then.get(key) != now.get(key)}
 
 
-def _versions(entities: Iterable[TableEntity]) -> _Versions:
+def _versions(entities: Iterable[TableEntity]) -> dict[tuple[str, str], str]:
     return {_key(entity): str(entity.metadata["etag"]) for entity in entities}
 
 
