@@ -40,12 +40,13 @@ class Kind:
 class Coarse:
     """A watch: the index it has seen, 0 for none yet, and what is kept of the answer.
 
-    `is_doubted`: the index may have fallen since.
+    `is_doubted`: the index may have fallen since. `is_filtered`: the token did not see everything.
     """
 
     kind: Kind
     index: int = 0
     is_doubted: bool = False
+    is_filtered: bool = False
     kept: Mapping[Any, Any] = field(default_factory=dict)
 
     def learn(self, index: int, data: Any) -> frozenset[Subject]:

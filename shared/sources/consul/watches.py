@@ -112,10 +112,11 @@ class Watches:
     def see(self, index: int, catalog: Mapping[str, Sequence[str]]) -> None:
         """Take over what a read of the catalog showed.
 
-        What came and went since the watch has last seen it, the watch itself would not show.
+        The watch itself would not show what came and went since, nor what the token may see again at the same index.
         """
-        if 0 < self._catalog.index < index:
-            self._follow(self._catalog, self._catalog.learn(index, catalog), rose=True)
+        known = self._catalog.index
+        if 0 < known <= index:
+            self._follow(self._catalog, self._catalog.learn(index, catalog), rose=index > known)
 
     def heat(self, service: Service) -> None:
         """Note a change of a service; one that changes often gets a blocking query of its own."""
@@ -156,6 +157,7 @@ class Watches:
             answers = await _together(reads)
             for coarse, answer in zip(watches, answers, strict=True):
                 coarse.learn(answer.index, answer.data)
+                coarse.is_filtered, coarse.is_doubted = answer.filtered, True  # the index may have fallen in between
             self._nodes_at = self._clock.monotonic()
             self._changed_nodes.clear()
             self._sweep.forget()
@@ -206,6 +208,9 @@ class Watches:
             self.lose()
             self._forget()
             return
+        if coarse is self._catalog and answer.filtered != coarse.is_filtered:
+            self.marks.mark(self.marks.catalog, answer.index)  # whoever reads it sees to what is left out
+        coarse.is_filtered = answer.filtered
         self._follow(coarse, coarse.learn(answer.index, answer.data), rose=answer.index > known)
 
     def _follow(self, coarse: Coarse, subjects: frozenset[Subject], *, rose: bool) -> None:

@@ -36,8 +36,8 @@ async def test_only_the_catalog_is_asked_for_where_no_service_is_selected(consul
 async def test_a_change_is_found_before_the_wait_is_over(consul):
     async with consuming(consul.settings("web", wait_s=9.0)) as consumer:
         await consumer.discover()
-        for stream in await consumer.probe():
-            await consumer.observe(stream)
+        await consumer.turn()
+        await consumer.turn()
         await consul.register("web", status="critical")
         began = time.monotonic()
         assert await consumer.probe() == {catalog(), service("web")}

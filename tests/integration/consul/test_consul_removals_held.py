@@ -52,6 +52,21 @@ async def test_what_a_token_did_not_see_is_found_when_the_permission_is_back(con
         assert ("instance_added", "web") in told(await consumer.until(lambda _: consumer.memos[service("web")].items))
 
 
+@pytest.mark.parametrize("resident", [False, True])
+async def test_a_service_of_a_pattern_that_a_token_did_not_see_is_found_when_the_permission_is_back(consul, resident):
+    less = {"service_prefix": {"": "read", "api": "deny"}, "node_prefix": {"": "read"}}
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": less}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    settings = consul.settings("api-*", token="t", **({"wait_s": None} if resident else {}))
+    async with consuming(settings, resident=resident) as consumer:
+        await consumer.settle()
+        await consul.register("api-1")
+        assert await consumer.settle() == []
+        await consul.switch(token={"secret": "t", "rules": SEES_ALL})
+        events = await consumer.until(lambda events: len(events) >= 2)
+        assert sorted(told(events)) == [("instance_seen", "api-1"), ("service_registered", "api-1")]
+
+
 @pytest.mark.parametrize("accepted", [False, True])
 async def test_whoever_looks_is_told_that_the_token_sees_a_part(consul, accepted):
     consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": {"service_prefix": {"api": "read"}}}]})

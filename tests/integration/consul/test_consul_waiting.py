@@ -184,8 +184,8 @@ async def test_closing_does_not_wait_for_queries_and_leaves_nothing(consul):
 async def test_closing_ends_a_probe_that_waits(consul):
     async with consuming(consul.settings("web", wait_s=9.0)) as consumer:
         await consumer.discover()
-        for stream in await consumer.probe():
-            await consumer.observe(stream)
+        await consumer.turn()
+        await consumer.turn()
         probing = asyncio.create_task(consumer.probe())
         await consul.until(lambda: consul.server.requests.waiting == 3)
         began = time.monotonic()
