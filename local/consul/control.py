@@ -21,7 +21,7 @@ server that is so many entries behind; 0 ends it |
 | `{"token": {"secret": "…", "rules": {…}}}` | adds a token or changes its rules; `null` removes it |
 | `{"bump": {"indexes": ["services", "service.web"], "dc": "dc1"}}` | indexes move and nothing has changed |
 | `{"streaming": true}` | blocking reads of `/v1/health/service` are answered by the streaming backend, which says \
-nothing of a leader; `false` ends it |
+that it knows no leader; `false` ends it |
 | `{"clear": true}` | ends every fault but a reset and the rules of tokens |
 | `{"reset_counts": true}` | starts counting requests again |
 

@@ -23,6 +23,11 @@ HOST = "127.0.0.1"
 MAX_CONNECTIONS = 200
 _TOO_MANY = "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
 _RAFT = f"{HOST}:8300"
+_VIEW = {"X-Consul-Knownleader": "false", "X-Consul-Lastcontact": "0", "X-Consul-Query-Backend": "streaming"}
+"""What an agent says of an answer from its own view: nothing of the leader that means anything.
+
+https://github.com/hashicorp/consul/blob/main/agent/rpcclient/health/view.go
+"""
 
 
 class Server:
@@ -148,7 +153,7 @@ class Server:
             key = (catalog.number, request.path, index) if read.is_coarse and self._is_whole(request) else None
             headers = _meta(datacenter, query, index, catalog)
             if self.is_streaming and query.index and read.path.startswith("/v1/health/service/"):
-                headers = {"X-Consul-Index": headers["X-Consul-Index"], "X-Consul-Query-Backend": "streaming"}
+                headers |= _VIEW
             response = self._bodies.response(
                 request, lambda: self.faults.part(request, read.answer(view)), headers, key
             )

@@ -47,8 +47,11 @@ _here = threading.local()
 class Answer[T]:
     """What Consul answered, and what it said about it.
 
-    `index` is 1 or more. `known_leader` and `last_contact_s` say how old the data may be; an answer that is served from
-    an agent's own view says neither, and counts as fresh. `filtered`: the token may not see everything.
+    `index` is 1 or more. `known_leader` and `last_contact_s` say how old the data may be; an agent that answers from a
+    view of its own knows neither, whatever it says, and counts as fresh. `filtered`: the token may not see everything.
+
+    Source:
+        https://github.com/hashicorp/consul/blob/main/agent/rpcclient/health/view.go
     """
 
     data: T
@@ -152,11 +155,12 @@ def _answer[T](response: requests.Response, shape: type[T], path: str) -> Answer
             msg, lasting=True, hint="is there a proxy before Consul that answers in its place?"
         ) from why
     headers = response.headers
+    is_view = headers.get("X-Consul-Query-Backend", "") == "streaming"
     return Answer(
         data=data,
         index=max(_number(headers.get("X-Consul-Index")), 1),
-        known_leader=headers.get("X-Consul-KnownLeader", "true").lower() != "false",
-        last_contact_s=_number(headers.get("X-Consul-LastContact")) / 1000,
+        known_leader=is_view or headers.get("X-Consul-KnownLeader", "true").lower() != "false",
+        last_contact_s=0.0 if is_view else _number(headers.get("X-Consul-LastContact")) / 1000,
         filtered=headers.get("X-Consul-Results-Filtered-By-ACLs", "").lower() == "true",
     )
 

@@ -106,6 +106,13 @@ async def test_answers_come_compressed(consul):
         assert requests[0].headers["Accept-Encoding"] == "gzip"
 
 
+async def test_an_answer_from_the_view_of_an_agent_counts_as_fresh_though_that_knows_no_leader(consul):
+    await consul.switch(streaming=True)
+    async with client(settings(consul.address)) as http:
+        answer = await http.get("/v1/health/service/web", list[object], wait=Wait(1, 0.01))
+    assert answer.known_leader
+
+
 async def test_a_connection_is_used_again(consul):
     async with client(settings(consul.address)) as http:
         for _ in range(20):

@@ -65,22 +65,6 @@ async def test_a_service_that_changes_often_gets_a_query_of_its_own(consul):
         assert told(await consumer.until(len)) == [("instance_changed", "db")]
 
 
-@pytest.mark.parametrize("consistency", ["stale", "default"])
-async def test_an_agent_that_answers_from_its_own_view_need_not_know_the_leader(consul, consistency):
-    await consul.switch(streaming=True)
-    await consul.register("web")
-    async with resident(consul, "web", consistency=consistency) as consumer:
-        await consumer.settle()
-        for port in (81, 82):
-            await consul.register("web", Port=port)
-            await consumer.until(len)
-        await consul.until(lambda: consul.server.requests.waiting == 4)
-        await consul.switch(reset_counts={}, bump={"indexes": ["service.web"]})
-        await consul.until(lambda: consul.server.requests.waiting == 4 and len(consul.asked()) >= 2)
-        assert await consumer.settle() == []
-        assert [asked for asked in consul.asked() if "filter" in asked and "index=" not in asked] == []
-
-
 async def test_what_goes_wrong_in_the_background_is_said_by_the_next_probe(consul):
     async with resident(consul, "web") as consumer:
         await consumer.settle()

@@ -178,14 +178,14 @@ async def test_queries_are_woken_for_nothing(api, part, node, name):
     assert (answer.index > before.index, answer.value) == (True, before.value)
 
 
-async def test_the_streaming_backend_says_nothing_of_a_leader(api, part, node, name):
+async def test_the_streaming_backend_knows_no_leader(api, part, node, name):
     await api.register(node, name)
     await part.fault({"streaming": True})
 
     answer = await api.get(f"/health/service/{name}?index=1&wait=1s")
     assert answer.headers["X-Consul-Query-Backend"] == "streaming"
-    assert "X-Consul-KnownLeader" not in answer.headers
-    assert "X-Consul-KnownLeader" in (await api.get(f"/health/service/{name}")).headers
+    assert answer.headers["X-Consul-KnownLeader"] == "false"
+    assert (await api.get(f"/health/service/{name}")).headers["X-Consul-KnownLeader"] == "true"
 
 
 async def test_datacenters_have_catalogs_and_indexes_of_their_own(api, part, node, name):
