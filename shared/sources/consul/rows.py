@@ -57,14 +57,9 @@ class _Instance(msgspec.Struct, rename="pascal"):
 
 
 def catalog(answer: Mapping[str, Sequence[str]], datacenter: str, known: Rows = _NOTHING) -> dict[str, Row]:
-    """Return the row of each service by its name; one that equals the `known` row is that very row.
-
-    Raises:
-        TransientError: this is no answer about a catalog.
-    """
-    services = _checked(answer, dict[str, list[str] | None])
+    """Return the row of each service by its name; one that equals the `known` row is that very row."""
     rows: dict[str, Row] = {}
-    for name, listed in services.items():
+    for name, listed in answer.items():
         tags = _as_set(listed)
         row = known.get(name)
         if row is None or row["Tags"] != tags:
@@ -79,10 +74,12 @@ def instances(answer: Sequence[Mapping[str, Any]], datacenter: str) -> dict[str,
     Raises:
         TransientError: this is no answer about the health of a service.
     """
-    return {
-        instance_key(each.node.node, each.service.id): _row(each, datacenter)
-        for each in _checked(answer, list[_Instance])
-    }
+    try:
+        found = msgspec.convert(answer, list[_Instance])
+    except msgspec.ValidationError as why:
+        msg = f"the answer is not one of Consul's: {why}"
+        raise TransientError(msg, hint="is there a proxy before Consul that answers in its place?") from why
+    return {instance_key(each.node.node, each.service.id): _row(each, datacenter) for each in found}
 
 
 def instance_key(node: str, service_id: str) -> str:
@@ -135,11 +132,3 @@ def _row(instance: _Instance, datacenter: str) -> Row:
 
 def _as_set(tags: Sequence[str] | None) -> list[str]:
     return sorted(set(tags)) if tags else []
-
-
-def _checked[T](answer: object, form: type[T]) -> T:
-    try:
-        return msgspec.convert(answer, form)
-    except msgspec.ValidationError as why:
-        msg = f"the answer is not one of Consul's: {why}"
-        raise TransientError(msg, hint="is there a proxy before Consul that answers in its place?") from why

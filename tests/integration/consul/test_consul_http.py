@@ -143,7 +143,7 @@ async def test_closing_ends_what_is_open_and_what_is_in_line(consul):
             await http.get("/v1/catalog/services", SERVICES)
 
 
-@pytest.mark.parametrize("body", ["<html>hello</html>", "[1, 2]", "", "\xff"])
+@pytest.mark.parametrize("body", ["<html>hello</html>", "[1, 2]", '{"web": [1]}', "null", "", "\xff"])
 async def test_an_answer_that_is_none_of_consuls_is_said_to_be_none(body):
     async with (
         answering(lambda: web.Response(body=body.encode("latin-1"))) as (address, _),

@@ -120,9 +120,3 @@ def test_one_passing_check_does_not_heal_an_instance(checks):
 def test_what_is_no_answer_about_a_service_is_not_taken_for_an_empty_one(answer):
     with pytest.raises(TransientError, match="not one of Consul's"):
         instances(answer, "dc1")
-
-
-@pytest.mark.parametrize("answer", [[], {"web": "blue"}, {"web": [1]}, None])
-def test_what_is_no_answer_about_a_catalog_is_not_taken_for_an_empty_one(answer):
-    with pytest.raises(TransientError, match="not one of Consul's"):
-        catalog(answer, "dc1")
