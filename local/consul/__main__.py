@@ -16,8 +16,9 @@ from local.consul import real
 from local.consul.acl import ANONYMOUS
 from local.consul.cluster import Cluster
 from local.consul.control import Control
-from local.consul.server import HOST, MAX_CONNECTIONS, Server
+from local.consul.server import MAX_CONNECTIONS, Server
 from local.part import Part, main
+from local.ports import HOST
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

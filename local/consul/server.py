@@ -18,8 +18,8 @@ from local.consul.query import COMMON, Query, parse, with_jitter
 from local.consul.reads import CA_WATCH, READS, Read, View
 from local.consul.requests import Requests
 from local.consul.writes import Handler, Writes, parameters
+from local.ports import HOST
 
-HOST = "127.0.0.1"
 MAX_CONNECTIONS = 200
 _TOO_MANY = "Your IP is issuing too many concurrent connections, please rate limit your calls\n"
 _RAFT = f"{HOST}:8300"

@@ -37,10 +37,13 @@ COARSE: Final = 3
 
 _KEEP_ALIVE_S = 45
 """Azure forgets a connection that was silent for four minutes; a blocking query may be for ten."""
+_KEEP_ALIVE = ("TCP_KEEPIDLE", "TCP_KEEPINTVL")
 
 _PATIENCE_S = 1.0
+"""How long closing waits for threads to end."""
 
 _here = threading.local()
+"""Whose thread this is: a connection is made deep inside `requests`, and its socket has to be known to be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +136,9 @@ class Http:
     def _get[T](
         self, session: requests.Session, path: str, shape: type[T], asked: Parameters, timeout_s: float
     ) -> Answer[T]:
-        connect_s = min(self._settings.request_timeout_s, timeout_s)
+        timeouts_s = self._settings.request_timeout_s, timeout_s  # to connect, to answer
         try:
-            response = session.get(
-                self._address + path, params=list(asked), timeout=(connect_s, timeout_s), allow_redirects=False
-            )
+            response = session.get(self._address + path, params=list(asked), timeout=timeouts_s, allow_redirects=False)
         except (requests.RequestException, OSError, UnicodeError) as why:
             raise unreachable(why, self._address) from None  # whose chain would show the address in full
         if response.status_code != requests.codes.ok:
@@ -313,9 +314,6 @@ class _Adapter(HTTPAdapter):
         ]
         super().init_poolmanager(*args, socket_options=options, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-
-
-_KEEP_ALIVE = ("TCP_KEEPIDLE", "TCP_KEEPINTVL")
 
 
 def _closed() -> TransientError:

@@ -105,10 +105,6 @@ class Watches:
         async with self._alone:
             return await self._identify()
 
-    def lose(self) -> None:
-        """Note that another cluster may answer next time."""
-        self._identify_at = float("-inf")
-
     def see(self, index: int, catalog: Mapping[str, Sequence[str]]) -> None:
         """Take over what a read of the catalog showed.
 
@@ -205,7 +201,7 @@ class Watches:
         if coarse.index != known:
             return  # everything was looked at anew meanwhile
         if answer.index < known:
-            self.lose()
+            self._identify_at = float("-inf")  # another cluster may answer
             self._forget()
             return
         if coarse is self._catalog and answer.filtered != coarse.is_filtered:

@@ -131,6 +131,17 @@ class Consumer:
                 await asyncio.sleep(0.01)
         return events
 
+    async def believed(self) -> list[ChangeEvent]:
+        """Go on until discovery has no problem."""
+        events: list[ChangeEvent] = []
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                events += await self.turn()
+                await self.discover()
+                if not self.problems:
+                    return events
+                await asyncio.sleep(0.01)
+
     async def refused(self) -> SluiceError:
         """Probe until Consul's refusal comes out."""
         async with asyncio.timeout(DEADLINE_S):
