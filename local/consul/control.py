@@ -22,6 +22,8 @@ server that is so many entries behind; 0 ends it |
 | `{"bump": {"indexes": ["services", "service.web"], "dc": "dc1"}}` | indexes move and nothing has changed |
 | `{"streaming": true}` | blocking reads of `/v1/health/service` are answered by the streaming backend, which says \
 that it knows no leader; `false` ends it |
+| `{"stale_by_default": true}` | reads of the catalog and of health that name no consistency are answered by any \
+server, as where `discovery_max_stale` is set; `false` ends it |
 | `{"clear": true}` | ends every fault but a reset and the rules of tokens |
 | `{"reset_counts": true}` | starts counting requests again |
 
@@ -56,6 +58,7 @@ class Control:
             "token": server.cluster.acl.put,
             "bump": self._bump,
             "streaming": self._streaming,
+            "stale_by_default": self._stale_by_default,
             "clear": self._clear,
             "reset_counts": lambda _: server.requests.reset(),
         }
@@ -122,9 +125,12 @@ class Control:
     def _streaming(self, given: bool) -> None:  # noqa: FBT001 - the value of a fault
         self._server.is_streaming = given
 
+    def _stale_by_default(self, given: bool) -> None:  # noqa: FBT001 - the value of a fault
+        self._server.is_stale_by_default = given
+
     def _clear(self, _: Any) -> None:
         self._server.faults.end()
-        self._server.is_streaming = False
+        self._server.is_streaming = self._server.is_stale_by_default = False
         for datacenter in self._server.cluster.datacenters.values():
             datacenter.elect()
             datacenter.lag(0)

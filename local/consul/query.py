@@ -37,8 +37,10 @@ class Query:
         return self.consistency == "stale"
 
 
-def parse(parameters: MultiMapping[str], known: AbstractSet[str], datacenter: str) -> Query:
-    """Return what a query string says; `datacenter` is the server's own.
+def parse(
+    parameters: MultiMapping[str], known: AbstractSet[str], datacenter: str, consistency: str = "leader"
+) -> Query:
+    """Return what a query string says; `datacenter` is the server's own, `consistency` that of who names none.
 
     Raises:
         ConsulError: a parameter is unknown or makes no sense.
@@ -52,7 +54,7 @@ def parse(parameters: MultiMapping[str], known: AbstractSet[str], datacenter: st
             )
     if "stale" in parameters and "consistent" in parameters:
         raise ConsulError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
-    consistency = next((mode for mode in ("stale", "consistent") if mode in parameters), "leader")
+    consistency = next((mode for mode in ("stale", "consistent", "leader") if mode in parameters), consistency)
     return Query(
         parameters.get("dc") or datacenter,
         _index(parameters.get("index", "")),

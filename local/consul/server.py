@@ -38,6 +38,7 @@ class Server:
         self.faults = Faults()
         self.requests = Requests()
         self.is_streaming = False
+        self.is_stale_by_default = False
         self.port = 0
         self._max_connections = max_connections
         self._bodies = Bodies()
@@ -143,7 +144,8 @@ class Server:
             name = request.match_info.get("name", "")
             if read.missing and not name:
                 raise ConsulError(400, read.missing)
-            query = parse(request.query, read.parameters, self.cluster.local.name)
+            default = "stale" if self.is_stale_by_default else "leader"
+            query = parse(request.query, read.parameters, self.cluster.local.name, default)
             token = self.cluster.token(request)
             keeps = read.filter(request.query.get("filter", ""))
             datacenter = self.cluster.datacenter(query.datacenter)

@@ -92,11 +92,13 @@ class Http:
         shape: type[T],
         *,
         datacenter: str = "",
-        mode: Mode = "default",
+        mode: Mode | None = None,
         wait: Wait | None = None,
         parameters: Parameters = (),
     ) -> Answer[T]:
         """Return the answer to one read; `shape` is what its body has to be.
+
+        `mode` is who may answer; without one, whom the agent's `discovery_max_stale` lets.
 
         Cancelled, it gives its connection up, so that the server does not wait for nobody.
 
@@ -107,8 +109,8 @@ class Http:
         asked = [*parameters]
         if datacenter:
             asked.append(("dc", datacenter))
-        if mode != "default":
-            asked.append((mode, ""))
+        if mode:
+            asked.append(("leader" if mode == "default" else mode, ""))
         timeout_s = self._settings.request_timeout_s
         if wait is not None:
             asked += [("index", str(max(wait.index, 1))), ("wait", f"{round(wait.wait_s * 1000)}ms")]

@@ -111,7 +111,7 @@ class Reads:
             answer = await ask(mode=mode, wait=wait)
             if mode == "stale" and (answer.index < at_least or not self._is_bounded(answer)):
                 await self._bucket.take()
-                answer = await ask()
+                answer = await ask(mode="default")
             if not answer.known_leader:
                 msg = f"{path} in {datacenter}: the cluster has no leader"
                 raise TransientError(msg, hint="Consul elects a leader; nothing is taken for gone meanwhile")

@@ -250,7 +250,9 @@ async def test_a_server_that_lags_at_first_sight_hides_nothing(consul):
         assert row["Port"] == 81
 
 
-async def test_a_server_that_lags_hides_nothing_from_a_sweep(consul):
+@pytest.mark.parametrize("stale_by_default", [False, True])
+async def test_a_server_that_lags_hides_nothing_from_a_sweep(consul, stale_by_default):
+    await consul.switch(stale_by_default=stale_by_default)
     await consul.register("web", Port=80)
     async with consuming(consul.settings("web")) as consumer:
         await consumer.settle()
@@ -361,5 +363,5 @@ async def test_every_read_has_the_configured_consistency(consul, consistency):
         await consul.register("web")
         await consumer.settle()
         assert consul.asked()
-        assert all(("consistent" in asked) == (consistency == "consistent") for asked in consul.asked())
-        assert not any("stale" in asked for asked in consul.asked())
+        said = "leader" if consistency == "default" else consistency
+        assert all(f"&{said}=" in asked and "stale" not in asked for asked in consul.asked())

@@ -93,7 +93,7 @@ async def test_a_partial_answer_holds_removals_and_tells_the_rest(consul):
     async with consuming(consul.settings("web")) as consumer:
         await consumer.settle()
         await consul.register("web", "web-10", node="n10", status="critical")
-        for mode, percent in (("dc=dc1&consistent", 80), ("dc=dc1(&stale=)?$", 50)):
+        for mode, percent in (("dc=dc1&consistent", 80), ("dc=dc1&(stale|leader)=$", 50)):
             await consul.switch(partial={"percent": percent, "match": f"/service/web.{mode}", "count": None})
         await consumer.turn()
         await consumer.discover()
@@ -108,7 +108,7 @@ async def test_a_service_that_a_partial_answer_hides_from_discovery_is_found_nex
         await consumer.settle()
         await consul.register("web-a")
         assert service("web-a") in await consumer.probe()
-        await consul.switch(partial={"percent": 100, "match": "/catalog/services.dc=dc1$"})
+        await consul.switch(partial={"percent": 100, "match": "/catalog/services.dc=dc1&leader=$"})
         assert service("web-a") not in await consumer.discover()
         assert ("instance_seen", "web-a") in told(await consumer.settle())
 
@@ -117,7 +117,7 @@ async def test_a_partial_answer_that_a_second_look_refutes_removes_nothing(consu
     await filled(consul)
     async with consuming(consul.settings("web")) as consumer:
         await consumer.settle()
-        await consul.switch(partial={"percent": 60, "match": r"/service/web.dc=dc1(&stale=)?$"})
+        await consul.switch(partial={"percent": 60, "match": r"/service/web.dc=dc1&(stale|leader)=$"})
         await consul.register("web", "web-1", node="n1", Port=81)
         assert told(await consumer.settle()) == [("instance_changed", "web-1")]
         assert any("consistent" in asked for asked in consul.asked())
