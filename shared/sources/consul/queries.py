@@ -28,6 +28,7 @@ class Queries:
         self._clock = clock
         self._lasting: dict[str, asyncio.Task[None]] = {}
         self._hot: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
+        self._ending: set[asyncio.Task[None]] = set()
         self._failures: dict[str, SluiceError] = {}
 
     def hold(self, name: str, ask: Ask) -> None:
@@ -45,6 +46,19 @@ class Queries:
             self._hot[name] = asyncio.create_task(self._repeat(f"service {name}", ask))
         self._hot.move_to_end(name)
 
+    def renew(self) -> None:
+        """End every query but the one that calls this: for an index that fell they would wait in vain.
+
+        They are to be held anew; a service that changes often has its own again after its next change.
+        """
+        current = asyncio.current_task()
+        for held in (self._lasting, self._hot):
+            for name in [name for name, task in held.items() if task is not current]:
+                task = held.pop(name)
+                task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+
     def check(self) -> None:
         """Say what goes wrong at present.
 
@@ -60,7 +74,7 @@ class Queries:
 
     async def close(self) -> None:
         """End every task."""
-        tasks = [*self._lasting.values(), *self._hot.values()]
+        tasks = [*self._lasting.values(), *self._hot.values(), *self._ending]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -154,6 +154,7 @@ class Watches:
             for coarse, answer in zip(watches, answers, strict=True):
                 coarse.learn(answer.index, answer.data)
                 coarse.is_filtered, coarse.is_doubted = answer.filtered, True  # the index may have fallen in between
+            self._queries.renew()
             self._nodes_at = self._clock.monotonic()
             self._changed_nodes.clear()
             self._sweep.forget()
@@ -196,10 +197,10 @@ class Watches:
         except SluiceError:
             coarse.is_doubted = True
             raise
-        early = self._clock.monotonic() < began_at + self._wait_s / 2
-        coarse.is_doubted = waiting is not None and answer.index == known and early
         if coarse.index != known:
             return  # everything was looked at anew meanwhile
+        early = self._clock.monotonic() < began_at + self._wait_s / 2
+        coarse.is_doubted = waiting is not None and answer.index == known and early
         if answer.index < known:
             self._identify_at = float("-inf")  # another cluster may answer
             self._forget()

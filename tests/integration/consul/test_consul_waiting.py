@@ -127,6 +127,23 @@ async def test_a_reset_wakes_and_starts_again(consul, new_cluster):
         ]
 
 
+async def test_a_query_for_an_index_that_fell_before_it_was_asked_does_not_wait_in_vain(consul, monkeypatch):
+    monkeypatch.setattr("shared.sources.consul.watches.NODES_EVERY_S", 0.1)
+    for port in range(80, 90):
+        await consul.register("web", Port=port)
+    async with resident(consul, "web") as consumer:
+        await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.switch(pause={"match": "/catalog/services.*wait=", "when": "before"})
+        await consul.switch(bump={"indexes": ["services"]})
+        await consul.until(consul.server.faults.paused)
+        await consul.switch(reset={"index": 2})
+        await consul.switch(resume="all")
+        for name in ("db", "cache"):
+            await consul.register(name)
+            assert told(await consumer.until(len)) == [("service_registered", name)]
+
+
 async def test_another_cluster_is_noticed_though_nothing_failed_and_nothing_woke(consul, monkeypatch):
     monkeypatch.setattr("shared.sources.consul.watches.IDENTITY_EVERY_S", 0.05)
     await consul.register("web")
