@@ -55,14 +55,14 @@ def compiled(expression: str, known: dict[str, Selector]) -> Filter:
     """Return what tells whether a row meets an expression.
 
     Raises:
-        ConsulError: it cannot be understood, 400.
+        ConsulError: it cannot be understood, 500 as of Consul.
     """
     try:
         parser = _Parser(_tokens(expression), known)
         found = parser.either()
         parser.end()
     except ValueError as why:
-        raise ConsulError(400, f"Failed to create boolean expression evaluator: {why}") from None
+        raise ConsulError(500, f"Failed to create boolean expression evaluator: {why}") from None
     return found
 
 

@@ -3,6 +3,7 @@
 Source:
     https://developer.hashicorp.com/consul/api-docs/api-structure
     https://developer.hashicorp.com/consul/docs/security/acl/acl-rules
+    https://github.com/hashicorp/consul/blob/main/agent/http.go (`wrap`)
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ NOT_ENABLED: Final = "Connect must be enabled"
 NOT_KNOWN: Final = "ACL not found"
 """What Consul says of a token that it does not know."""
 
+_WRONG_FILTER: Final = "Failed to create boolean expression"
+"""What Consul says of a filter that it cannot read, with the status of an error of its own."""
+
 _LONGEST = 300
 _NOT_CONSUL = "is this the address of a Consul agent's HTTP port?"
 _POLICY_HINT = f"give the source's token a policy with: {POLICY}"
@@ -38,6 +42,8 @@ def refused(status: int, text: str, headers: Mapping[str, str], path: str, datac
     """Return our error for an answer that is not 200."""
     said = " ".join(text.split())[:_LONGEST] or f"HTTP status {status}"
     message = f"{path} in {datacenter}: {said}" if datacenter else f"{path}: {said}"
+    if _WRONG_FILTER in said:
+        return ConfigError(message, hint=_REMEDIES[400])
     if status in _BUSY:
         return TransientError(
             message, retry_after=_seconds(headers.get("Retry-After")), hint=_hint(status, said, datacenter)

@@ -70,5 +70,5 @@ async def test_an_expression_that_is_not_understood_is_refused(consul, node, nam
 
     answer = await consul.ask("GET", f"/health/service/{name}?filter={quote(expression)}")
 
-    assert answer.status == 400
+    assert answer.status == 500
     assert "Failed to create boolean expression evaluator" in answer.text
