@@ -13,8 +13,11 @@ from shared.settings.reading import Item, Reader
 
 MAX_WAIT_S = 600.0
 """Consul cuts a longer wait: https://developer.hashicorp.com/consul/api-docs/features/blocking."""
-MAX_REQUESTS = 197
-"""Consul grants one client 200 connections (`limits.http_max_conns_per_client`), and three watch the catalog."""
+MAX_CONNECTIONS = 200
+"""What Consul grants one client (`limits.http_max_conns_per_client`)."""
+COARSE = 3
+"""Blocking queries that watch a whole datacenter."""
+_OTHERS = MAX_CONNECTIONS - COARSE
 
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
 _URL = "http://consul.example.com:8500 or https://consul.example.com:8501"
@@ -44,8 +47,8 @@ def read(reader: Reader) -> ConsulSettings:
             reader.choice("consistency", ("stale", "default", "consistent"), default.consistency),
         ),
         max_stale_s=reader.seconds("max_stale", default.max_stale_s),
-        connections=reader.count("connections", default.connections, high=MAX_REQUESTS),
-        watches=reader.count("watches", default.watches, low=0, high=MAX_REQUESTS),
+        connections=reader.count("connections", default.connections, high=_OTHERS),
+        watches=reader.count("watches", default.watches, low=0, high=_OTHERS),
         requests_per_second=float(reader.count("requests_per_second", int(default.requests_per_second))),
         request_timeout_s=reader.seconds("request_timeout", default.request_timeout_s, low=0.1),
         deadline_s=reader.seconds("deadline", default.deadline_s, low=1, high=600),
@@ -149,9 +152,9 @@ def _together(reader: Reader, url: SplitResult | None, settings: ConsulSettings)
     if len({"client_cert", "client_key"} & set(files)) == 1:
         missing = "client_key" if "client_cert" in files else "client_cert"
         reader.problem(f"{missing} is missing", key=files[-1], hint=f'write {missing} = "…", a PEM file')
-    if settings.connections + settings.watches > MAX_REQUESTS:
+    if settings.connections + settings.watches > _OTHERS:
         key = "watches" if reader.given("watches") else "connections"
-        hint = f"{MAX_REQUESTS} together: Consul grants one client 200, and three watch the catalog"
+        hint = f"{_OTHERS} together: Consul grants one client {MAX_CONNECTIONS}, and {COARSE} watch the catalog"
         reader.problem("connections and watches are too many", key=key, hint=hint)
     if settings.start == "latest" and settings.start_index:
         hint = "latest leaves out the whole snapshot: keep one of them"

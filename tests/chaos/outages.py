@@ -20,8 +20,8 @@ from local.consul.faults import Faults
 from local.consul.server import Server
 from shared.clock import ManualClock
 from shared.events import Mark, Position, Saved, Stream, StreamState
+from shared.settings.consul import COARSE
 from shared.settings.model import ConsulSettings
-from shared.sources.consul.http import COARSE
 from shared.sources.consul.position import decode
 from shared.stores.memory import MemoryAccount
 from tests.chaos.catalogs import (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import requests
@@ -23,17 +23,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from shared.errors import SluiceError, TransientError
+from shared.settings.consul import COARSE, MAX_CONNECTIONS
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.refusals import refused, unreachable
 
 type Mode = Literal["stale", "default", "consistent"]
 type Parameters = Sequence[tuple[str, str]]
-
-MAX_CONNECTIONS: Final = 200
-"""What Consul grants one client (`limits.http_max_conns_per_client`)."""
-
-COARSE: Final = 3
-"""Blocking queries that watch a whole datacenter."""
 
 _KEEP_ALIVE_S = 45
 """Azure forgets a connection that was silent for four minutes; a blocking query may be for ten."""

@@ -15,10 +15,11 @@ from shared.clock import SystemClock
 from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
 from shared.ports import Clock
+from shared.settings.consul import COARSE, MAX_CONNECTIONS
 from shared.settings.model import ConsulSettings
 from shared.settings.streams import is_pattern
 from shared.sources.consul import changes, removals, rows
-from shared.sources.consul.http import COARSE, MAX_CONNECTIONS, Answer, Http, Mode
+from shared.sources.consul.http import Answer, Http, Mode
 from shared.sources.consul.marks import Marks
 from shared.sources.consul.position import Place, continued, decode
 from shared.sources.consul.reads import Reads
@@ -32,9 +33,9 @@ SHORT_WAIT_S: Final = 0.25
 LONG_WAIT_S: Final = 300.0
 """How long they wait in a process of its own: Consul's own default."""
 FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S = 1.0, 60.0
-"""How soon removals that are held are looked at again, in seconds."""
-LONGEST_WITHOUT_S: Final = 900.0
-"""How soon at last, when nothing that was known is missing: what a token may not see may have changed."""
+"""How soon a stream whose removals are held is looked at again: at first, and at last."""
+LONGEST_INCOMPLETE_S: Final = 900.0
+"""How soon at last one is of which an answer was incomplete and nothing is held: the token may see more by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ class ConsulObserver:
         before = self._again.pop(stream, None)
         if is_due:
             times = before.times + 1 if before is not None else 1
-            longest_s = LONGEST_LOOK_AGAIN_S if stream in self._held else LONGEST_WITHOUT_S
+            longest_s = LONGEST_LOOK_AGAIN_S if stream in self._held else LONGEST_INCOMPLETE_S
             wait_s = schedule.backoff(times, FIRST_LOOK_AGAIN_S, longest_s, 0.0)
             self._again[stream] = _Again(times, self._clock.monotonic() + wait_s)
 
