@@ -16,7 +16,7 @@ from shared.errors import ConfigError, SluiceError, TransientError
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.http import Answer, Http, Mode, Parameters, Wait
-from shared.sources.consul.refusals import NOT_ENABLED, NOT_KNOWN
+from shared.sources.consul.refusals import NOT_ENABLED, NOT_KNOWN, NOT_READY
 
 BURST_S: Final = 0.1
 """How much of the agreed rate may come at once, in seconds of it."""
@@ -164,14 +164,19 @@ class Reads:
         return frozenset(each.service for each in found.services or ())
 
     async def trust_domain(self, datacenter: str) -> str:
-        """Return the identity of the cluster; "" when it has none, or the token may not see it."""
+        """Return the identity of the cluster; "" when it has none, or the token may not see it.
+
+        Source:
+            https://github.com/hashicorp/consul/blob/main/agent/consul/server_connect.go
+        """
         self.lost.discard(datacenter)  # before it is asked: what fails meanwhile is lost again
         try:
             answer = await self.read("/v1/connect/ca/roots", _Roots, datacenter, fresh=True)
         except SluiceError as why:
-            if not isinstance(why, ConfigError) and NOT_ENABLED not in why.message:
+            for_now = NOT_KNOWN in why.message or NOT_READY in why.message
+            if not isinstance(why, ConfigError) and not for_now and NOT_ENABLED not in why.message:
                 raise
-            if NOT_KNOWN not in why.message:  # which may be known in a moment; the rest is for good
+            if not for_now:
                 self.lost.discard(datacenter)
             return ""
         return answer.data.trust_domain

@@ -19,6 +19,9 @@ POLICY: Final = 'service_prefix "" { policy = "read" } node_prefix "" { policy =
 NOT_ENABLED: Final = "Connect must be enabled"
 """What Consul says of its own identity where the service mesh is off."""
 
+NOT_READY: Final = "CA has not finished initializing"
+"""What Consul says of it until its certificate authority is set up, which may take for ever."""
+
 NOT_KNOWN: Final = "ACL not found"
 """What Consul says of a token that it does not know."""
 

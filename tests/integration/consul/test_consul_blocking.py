@@ -185,7 +185,12 @@ async def test_another_cluster_is_noticed_after_a_sweep_that_failed(consul):
         assert position.decode(event.position).epoch > position.decode(first.position).epoch
 
 
-async def test_another_cluster_is_noticed_though_it_did_not_know_the_token_yet_when_it_was_asked(consul):
+@pytest.mark.parametrize(
+    "refusal",
+    [{"status": 403, "text": "ACL not found"}, {"status": 500, "text": "CA has not finished initializing"}],
+    ids=["token", "identity"],
+)
+async def test_another_cluster_is_noticed_though_it_did_not_know_what_it_was_asked_yet(consul, refusal):
     await consul.register("web")
     async with consuming(consul.settings("web")) as consumer:
         first = (await consumer.settle())[-1]
@@ -193,7 +198,7 @@ async def test_another_cluster_is_noticed_though_it_did_not_know_the_token_yet_w
         with pytest.raises(TransientError):
             await consumer.probe()
         consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
-        await consul.switch(refuse={"status": 403, "count": 1, "text": "ACL not found", "match": "ca/roots"})
+        await consul.switch(refuse={**refusal, "count": 1, "match": "ca/roots"})
         await consumer.probe()
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
