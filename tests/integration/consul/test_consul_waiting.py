@@ -32,8 +32,11 @@ async def test_a_change_is_found_while_nobody_probes(consul):
     await consul.register("web", status="passing")
     async with resident(consul, "web") as consumer:
         await consumer.settle()
+        await consul.until(lambda: consul.server.requests.waiting == 3)
+        await consul.switch(reset_counts={})
         await consul.check("web:up", "critical", service_id="web")
-        await consul.until(lambda: consumer.observer._watches["dc1"].marks.among([service("web")]))
+        await consul.until(lambda: any("/state/critical" in each for each in consul.asked()))  # what follows it
+        assert await consumer.probe() == {service("web")}
         assert told(await consumer.settle()) == [("health_changed", "web")]
 
 
@@ -151,7 +154,8 @@ async def test_another_cluster_is_noticed_though_nothing_failed_and_nothing_woke
         first = (await consumer.settle())[-1]
         await consul.until(lambda: consul.server.requests.waiting == 3)
         consul.server.cluster.local.cluster = "another"
-        await consul.until(lambda: consumer.observer._watches["dc1"].identity.startswith("another"))
+        await consul.switch(reset_counts={})
+        await consul.until(lambda: consul.counts().get("GET /v1/connect/ca/roots", 0) > 1)  # the first was understood
         assert await consumer.settle() == [], "the data are the same"
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
