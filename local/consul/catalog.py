@@ -32,6 +32,11 @@ def node_key(name: str) -> str:
     return f"node.{name.lower()}"
 
 
+def state_key(status: str) -> str:
+    """Return the name of what moves with the checks of one status; it has no index."""
+    return f"{CHECKS}.{status}"
+
+
 class Catalog:
     """Rows and indexes; every method that writes takes the index of the raft entry that does it."""
 
@@ -101,9 +106,17 @@ class Catalog:
     def watch_service(self, name: str) -> tuple[tuple[str, ...], int]:
         """Return what changes with a service, and its index: the last extinction's where it has no instances."""
         key = service_key(name)
-        if key in self.indexes:
+        if name.lower() in self._of_name:
             return (key,), self.indexes[key]
-        return (key, EXTINCTION), self.indexes.get(EXTINCTION) or self.index_of(NODES, SERVICES, CHECKS)
+        index = self.indexes.get(EXTINCTION) or self.indexes.get(key) or self.index_of(NODES, SERVICES, CHECKS)
+        return (key, EXTINCTION), index
+
+    def watch_state(self, status: str) -> tuple[tuple[str, ...], int]:
+        """Return what wakes who waits for the checks with a status, and the index, which is that of all checks.
+
+        As long as some fail with that status, no other check wakes.
+        """
+        return (state_key(status) if self._failing.get(status) else CHECKS,), self.index_of(CHECKS)
 
     def watch_node(self, name: str) -> tuple[tuple[str, ...], int]:
         """Return what changes with a node, and its index."""
@@ -157,7 +170,10 @@ class Catalog:
         self.bump(index, NODES, node_key(key), *self._services_on(key))
 
     def put_service(self, index: int, node: str, service: Service) -> None:
-        """Add or change an instance on a node that is there."""
+        """Add or change an instance on a node that is there.
+
+        When it takes another name, its old service keeps its index: no index says that it lost an instance.
+        """
         key = (node.lower(), service.id.lower())
         old = self._services.get(key)
         if old is not None:
@@ -165,7 +181,7 @@ class Catalog:
             if same == old:
                 return
             if old.service.lower() != service.service.lower():
-                self._unlist(index, key, old)
+                self._unlist(key, old)
         created = old.create_index if old else index
         service = structs.replace(service, create_index=created, modify_index=index)
         name = service.service.lower()
@@ -200,7 +216,7 @@ class Catalog:
         self._checks_of[home] = (*self._checks_of.get(home, ()), check)
         if check.status in self._failing:
             self._failing[check.status][key] = check
-        self.bump(index, CHECKS, *self._touched(check))
+        self._bump_checks(index, check, *([old] if old else []))
 
     def remove_node(self, index: int, node: str) -> None:
         """Remove a node with everything on it; nothing happens when it is not there."""
@@ -225,8 +241,12 @@ class Catalog:
             self.remove_check(index, node, check.check_id)
         del self._services[key]
         del self._of_node[key[0]][key[1]]
-        self.bump(index, SERVICES, NODES, node_key(node))
-        self._unlist(index, key, service)
+        self._unlist(key, service)
+        of_name = service_key(service.service)
+        self.bump(index, SERVICES, CHECKS, NODES, node_key(node), of_name)
+        if service.service.lower() not in self._of_name:
+            del self.indexes[of_name]
+            self.bump(index, EXTINCTION)
 
     def remove_check(self, index: int, node: str, check_id: str) -> None:
         """Remove a check; nothing happens when it is not there."""
@@ -235,7 +255,9 @@ class Catalog:
         if check is None:
             return
         self._unlist_check(key, check)
-        self.bump(index, CHECKS, *self._touched(check))
+        self._bump_checks(index, check)
+        if not check.service_id:
+            self.indexes[SERVICES] = index  # which wakes nobody
 
     def copy(self) -> "Catalog":
         """Return a catalog with the same rows and indexes, that nobody waits for."""
@@ -264,16 +286,20 @@ class Catalog:
         service = self.service(check.node, check.service_id)
         return [service_key(service.service)] if service else ()
 
-    def _unlist(self, index: int, key: Key, service: Service) -> None:
-        """Take an instance from its name; the index of a name without instances goes."""
+    def _bump_checks(self, index: int, check: Check, *others: Check) -> None:
+        """Move the index of the checks and of the services that one is part of; `others` is how it was before."""
+        self.bump(index, CHECKS, *self._touched(check))
+        for status in {each.status for each in (check, *others)}:
+            self._wake(state_key(status))
+
+    def _unlist(self, key: Key, service: Service) -> None:
+        """Take an instance from its name."""
         name = service.service.lower()
         rows = self._of_name[name]
         del rows[key]
         self._tags.pop(name, None)
-        self.bump(index, service_key(name))
         if not rows:
-            del self._of_name[name], self.indexes[service_key(name)]
-            self.bump(index, EXTINCTION)
+            del self._of_name[name]
 
     def _unlist_check(self, key: Key, check: Check) -> None:
         home = (key[0], check.service_id.lower())

@@ -190,7 +190,7 @@ READS = (
     Read("/v1/health/checks/{name:.*}", _table(CHECKS), _health_checks, Check, missing=_NO_SERVICE),
     Read(
         "/v1/health/state/{name:.*}",
-        _table(CHECKS),
+        Catalog.watch_state,
         _health_state,
         Check,
         is_coarse=True,

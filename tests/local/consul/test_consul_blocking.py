@@ -67,13 +67,15 @@ async def test_a_new_service_wakes_the_list_of_services(consul, node, name):
 @pytest.mark.parametrize("change", [{"Tags": ["new"]}, {"Meta": {"a": "b"}}, {"Port": 9}, {"Address": "10.1.1.1"}])
 async def test_every_change_of_an_instance_wakes_its_service_and_the_list(consul, node, name, change):
     await consul.register(node, name, Port=1)
-    paths = ("/catalog/services", f"/health/service/{name}", f"/catalog/service/{name}", "/catalog/nodes")
+    paths = ("/catalog/services", f"/health/service/{name}", f"/catalog/service/{name}")
     queries = [await waiting(consul, path) for path in paths]
+    nodes = (await consul.get("/catalog/nodes")).index
 
     await consul.register(node, name, **{"Port": 1, **change})
 
     for index, query in queries:
         assert (await query).index > index
+    assert (await consul.get("/catalog/nodes")).index > nodes
 
 
 async def test_registering_the_same_again_changes_no_index(consul, node, name):
@@ -165,6 +167,33 @@ async def test_a_service_without_instances_has_the_index_of_the_last_one_that_we
 
     await consul.deregister(node, ServiceID=f"{name}-other")
     assert (await consul.get(f"/health/service/{name}-never")).index > index
+
+
+async def test_an_instance_that_takes_another_name_leaves_the_index_of_its_old_service_as_it_is(consul, node, name):
+    await consul.register(node, name, ID=f"{name}-1")
+    await consul.register(node, name, ID=f"{name}-2")
+    before = await consul.get(f"/health/service/{name}")
+
+    await consul.register(node, f"{name}-other", ID=f"{name}-2")
+
+    after = await consul.get(f"/health/service/{name}")
+    assert (len(before.value), len(after.value)) == (2, 1)
+    assert after.index == before.index
+    assert (await consul.get(f"/health/service/{name}-other")).index > before.index
+
+
+async def test_while_some_check_fails_others_wake_nobody_who_waits_for_those_that_fail(consul, node, name):
+    await consul.register(node, name, status="critical")
+    await consul.register(node, f"{name}-other")
+    index, query = await waiting(consul, "/health/state/critical")
+
+    await consul.register(node, f"{name}-other", status="passing")
+
+    risen = (await consul.get("/health/state/critical")).index
+    assert risen > index
+    assert not query.done()
+    await consul.register(node, name, status="passing")
+    assert (await query).index > risen
 
 
 async def test_a_service_that_is_not_there_yet_is_waited_for(consul, node, name):
