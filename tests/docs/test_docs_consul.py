@@ -116,6 +116,8 @@ def test_the_delays_are_those_of_the_code():
     assert f"below {watches.HELD_S:g} s a look waits for it" in text
     assert f"hold_removals_over ({settings.hold_removals_over:.0%})".replace("%", " %") in text
     assert (observer.FIRST_LOOK_AGAIN_S, observer.LONGEST_LOOK_AGAIN_S) == (1.0, 60.0)
+    assert "looks again after one second, then after longer, at last every minute" in text
+    assert f"nothing is held, at last every {observer.LONGEST_INCOMPLETE_S / 60:g} minutes" in text
 
 
 def test_what_it_costs_follows_from_the_formula():

@@ -15,7 +15,7 @@ from shared import naming
 from shared.errors import SluiceError
 from shared.events import ChangeEvent, Memo, Position, Stream
 from shared.settings.model import ConsulSettings
-from shared.sources.consul import open_observer
+from shared.sources.consul import open_observer, position
 from shared.sources.consul.observer import ConsulObserver
 
 DEADLINE_S = 20.0
@@ -177,6 +177,10 @@ def catalog(datacenter: str = "dc1") -> Stream:
 def told(events: list[ChangeEvent]) -> list[tuple[str, str]]:
     """Return of each event its name and its subject."""
     return [(str(event.facts["Event"]), subject(event)) for event in events]
+
+
+def epoch(event: ChangeEvent) -> int:
+    return position.decode(event.position).epoch
 
 
 def subject(event: ChangeEvent) -> str:

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import TransientError
 from shared.sources.consul import position
 from shared.sources.consul.http import Http, Wait
-from tests.integration.consul.server import catalog, consuming, service, told
+from tests.integration.consul.server import catalog, consuming, epoch, service, told
 
 IDLE = {"GET /v1/catalog/services": 1, "GET /v1/health/state/{name}": 2}
 
@@ -144,7 +144,7 @@ async def test_another_cluster_is_noticed_though_nothing_failed_and_its_index_is
         consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
-        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert epoch(event) > epoch(first)
         assert position.decode(event.position).index > 500
 
 
@@ -169,7 +169,7 @@ async def test_another_cluster_is_noticed_after_a_discovery_that_failed(consul):
         consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
-        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert epoch(event) > epoch(first)
 
 
 async def test_another_cluster_is_noticed_after_a_sweep_that_failed(consul):
@@ -182,7 +182,7 @@ async def test_another_cluster_is_noticed_after_a_sweep_that_failed(consul):
             await consumer.probe()
         consul.server.cluster.local.reset(500, new_cluster=True, wipe=False)
         event = (await consumer.until(len))[-1]
-        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert epoch(event) > epoch(first)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_another_cluster_is_noticed_though_it_did_not_know_what_it_was_ask
         await consumer.probe()
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
-        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert epoch(event) > epoch(first)
 
 
 async def test_a_cluster_that_lost_its_data_is_compared_with_what_was(consul):
@@ -242,7 +242,7 @@ async def test_a_server_that_lags_is_not_taken_for_a_reset(consul):
         [row] = consumer.memos[service("web")].items.values()
         assert row["Port"] == 90
         last = position.decode(consumer.last[service("web")])
-        assert last.epoch == position.decode(first.position).epoch, "the epoch did not rise"
+        assert last.epoch == epoch(first), "the epoch did not rise"
 
 
 async def test_a_server_that_lags_at_first_sight_hides_nothing(consul):

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from shared.errors import TransientError
-from shared.sources.consul import position
 from shared.sources.consul.queries import BURST, RATE
-from tests.integration.consul.server import Consul, catalog, consuming, service, told
+from tests.integration.consul.server import Consul, catalog, consuming, epoch, service, told
 
 
 def resident(consul: Consul, *services: str, **changes: object):
@@ -159,7 +158,7 @@ async def test_another_cluster_is_noticed_though_nothing_failed_and_nothing_woke
         assert await consumer.settle() == [], "the data are the same"
         await consul.register("web", Port=81)
         event = (await consumer.until(len))[-1]
-        assert position.decode(event.position).epoch > position.decode(first.position).epoch
+        assert epoch(event) > epoch(first)
 
 
 async def test_a_query_that_returns_all_the_time_is_asked_at_a_pace(consul):
