@@ -182,20 +182,6 @@ async def test_an_instance_that_takes_another_name_leaves_the_index_of_its_old_s
     assert (await consul.get(f"/health/service/{name}-other")).index > before.index
 
 
-async def test_while_some_check_fails_others_wake_nobody_who_waits_for_those_that_fail(consul, node, name):
-    await consul.register(node, name, status="critical")
-    await consul.register(node, f"{name}-other")
-    index, query = await waiting(consul, "/health/state/critical")
-
-    await consul.register(node, f"{name}-other", status="passing")
-
-    risen = (await consul.get("/health/state/critical")).index
-    assert risen > index
-    assert not query.done()
-    await consul.register(node, name, status="passing")
-    assert (await query).index > risen
-
-
 async def test_a_service_that_is_not_there_yet_is_waited_for(consul, node, name):
     index, query = await waiting(consul, f"/health/service/{name}")
 

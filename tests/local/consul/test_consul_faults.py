@@ -178,6 +178,20 @@ async def test_queries_are_woken_for_nothing(api, part, node, name):
     assert (answer.index > before.index, answer.value) == (True, before.value)
 
 
+async def test_while_some_check_fails_no_check_that_passes_wakes_who_waits_for_those_that_fail(api, part, node, name):
+    await api.register(node, name, status="critical")
+    before = await api.get("/health/state/critical")
+    query = await waiting(api, part, f"/health/state/critical?index={before.index}&wait=60s")
+
+    await api.register(node, f"{name}-other", status="passing")
+
+    risen = (await api.get("/health/state/critical")).index
+    assert risen > before.index
+    assert not query.done()
+    await api.register(node, name, status="passing")
+    assert (await query).index > risen
+
+
 async def test_the_streaming_backend_knows_no_leader(api, part, node, name):
     await api.register(node, name)
     await part.fault({"streaming": True})
