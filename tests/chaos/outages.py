@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ from shared.events import Mark, Position, Saved, Stream, StreamState
 from shared.settings.consul import COARSE
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.position import decode
+from shared.sources.consul.watches import HELD_S
 from shared.stores.memory import MemoryAccount
 from tests.chaos.catalogs import (
     CATALOG,
@@ -116,7 +118,7 @@ class World:
         self._kept: Catalog | None = None
         self._strikes = 0
         self._is_changing = True
-        self._moves: dict[str, Callable[[], Awaitable[None] | None]] = {
+        self._moves: dict[str, Callable[[], Awaitable[None]]] = {
             "reset": self._reset,
             "restore": self._restore,
             "leader": self._lose_leader,
@@ -136,7 +138,7 @@ class World:
             token=TOKEN if "permission" in self.faults else "",
             datacenters=("dc1",),
             services=(*NAMED, PATTERN),
-            wait_s=None if self.resident else 0.002,
+            wait_s=HELD_S if self.resident else 0.002,
             hold_removals_over=0.0 if "partial" in self.faults else 0.3,
             requests_per_second=1e6,
         )
@@ -201,9 +203,7 @@ class World:
         self._strikes -= 1
         possible = sorted(self.faults & self._moves.keys())
         if possible and rng.random() < 0.4:
-            done = self._moves[rng.choice(possible)]()
-            if done is not None:
-                await done
+            await self._moves[rng.choice(possible)]()
         elif rng.random() < 0.15:
             indexes = sorted(self.datacenter.catalog.indexes)
             if self.datacenter.has_leader:
@@ -266,7 +266,7 @@ class World:
         if self.resident:
             return  # a query in the background may be answered by either cluster: when they changed is not to be told
         for events in self.consumer.told.values():
-            for one, other in zip(list(events.values())[:-1], list(events.values())[1:], strict=True):
+            for one, other in pairwise(events.values()):
                 if any(one.commit_time < f"{at:%Y-%m-%dT%H:%M:%S.%f}" < other.commit_time for at in self.replaced):
                     then, now = decode(one.position).epoch, decode(other.position).epoch
                     assert now > then, f"another cluster, the same epoch: {one}, {other}"
@@ -300,7 +300,7 @@ class World:
         """Let every index fall, far enough that it does not come to where it was."""
         await self.control.fault({"reset": {"index": self.datacenter.index // 2}})
 
-    def _restore(self) -> None:
+    async def _restore(self) -> None:
         """Put back what there was, with its indexes; the next write gets a higher one than ever all the same."""
         old = self.datacenter.catalog
         if self._kept is None or not self._is_changing:
@@ -350,12 +350,12 @@ class World:
         rules = self.rng.choice((SEES_ALL, *SEES_LESS))
         await self.control.fault({"token": {"secret": TOKEN, "rules": rules}})
 
-    def _kill(self) -> None:
+    async def _kill(self) -> None:
         for reader in self.rng.sample(self.readers, min(len(self.readers), 1)):
             if reader.task is not None:
                 reader.task.cancel()
 
-    def _lose_answers(self) -> None:
+    async def _lose_answers(self) -> None:
         if self.rng.random() < 0.5:
             self.account.lost_answers = 1
         else:
