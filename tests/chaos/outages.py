@@ -24,6 +24,7 @@ from shared.events import Mark, Position, Saved, Stream, StreamState
 from shared.settings.consul import COARSE
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.position import decode
+from shared.sources.consul.watches import HELD_S
 from shared.stores.memory import MemoryAccount
 from tests.chaos.catalogs import (
     CATALOG,
@@ -137,7 +138,7 @@ class World:
             token=TOKEN if "permission" in self.faults else "",
             datacenters=("dc1",),
             services=(*NAMED, PATTERN),
-            wait_s=None if self.resident else 0.002,
+            wait_s=HELD_S if self.resident else 0.002,
             hold_removals_over=0.0 if "partial" in self.faults else 0.3,
             requests_per_second=1e6,
         )
