@@ -76,11 +76,13 @@ def unreachable(why: Exception, address: str) -> SluiceError:
 
 
 def _hint(status: int, said: str, datacenter: str) -> str:
-    if status == 429:
+    if status == 429 or "rate limit" in said:
         return "lower requests_per_second or connections of the source, or raise Consul's limits"
     if "No path to datacenter" in said:
         return f"is there a datacenter {datacenter}, and is the link to it up?"
-    return "Consul is without a leader: are most of its servers up?" if "leader" in said else ""
+    if "leader" in said:
+        return "Consul is without a leader: are most of its servers up?"
+    return "see the log of Consul, or of the proxy before it; it is asked again"
 
 
 def _cause(why: BaseException) -> str:

@@ -179,6 +179,8 @@ async def test_a_server_that_does_not_answer_is_given_up(consul):
             "does not know the source's token",
         ),
         ("/v1/catalog/services", {"status": 429}, TransientError, "lower requests_per_second"),
+        ("/v1/catalog/services", {"status": 503}, TransientError, "lower requests_per_second"),
+        ("/v1/catalog/services", {"status": 500}, TransientError, "see the log of Consul"),
         ("/v1/catalog/services", {"status": 500, "text": "No cluster leader"}, TransientError, "without a leader"),
         ("/v1/catalog/services", {"status": 418, "text": "teapot"}, TransientError, "HTTP port"),
     ],
