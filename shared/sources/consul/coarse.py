@@ -2,8 +2,9 @@
 
 | watch | its index rises with | so it shows |
 |---|---|---|
-| catalog | every registration | which services there are, and their tags; not which instances |
-| critical, warning | every check | which checks are not passing: any change of health; not a new check that passes |
+| catalog | every registration that changes anything | which services there are, and their tags; not which instances |
+| critical, warning | every check; others wake nobody while one fails | which checks are not passing: any change of \
+health; not a new check that passes |
 | nodes | every node and registration | which nodes changed, their address too |
 
 Source:

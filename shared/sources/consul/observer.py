@@ -148,6 +148,8 @@ class ConsulObserver:
             watches.heat(service)
         if not name:
             watches.see(look.answer.index, look.answer.data)
+        elif _took_over(found, look.answer.data, watches.since):
+            watches.doubt()
         if memo is not None and not events:
             return Observation((), memo)
         seen = {"epoch": place.epoch, "index": place.index, "n": place.n + len(events), "identity": identity or known}
@@ -319,6 +321,17 @@ def _check_position(stream: Stream, after: Position) -> None:
 
 def _key(instance: Mapping[str, Any]) -> str:
     return rows.instance_key(instance["Node"]["Node"], instance["Service"]["ID"])
+
+
+def _took_over(found: Sequence[changes.Change], instances: Sequence[Mapping[str, Any]], since: int) -> bool:
+    """Return whether an instance that is new in its service may have been another's: it was not created anew.
+
+    Source:
+        https://github.com/hashicorp/consul/blob/main/agent/consul/state/catalog.go (`ensureServiceTxn`)
+    """
+    new = {change.key for change in found if change.before is None}
+    registered = (each["Service"] for each in instances if _key(each) in new) if new else ()
+    return any(each.get("CreateIndex", 0) < each.get("ModifyIndex", 0) > since for each in registered)
 
 
 def _modified(instance: Mapping[str, Any]) -> int:

@@ -14,13 +14,20 @@ SHARE: Final = 0.05
 URGENT_S: Final = 5.0
 LEISURE_S: Final = 1.0
 """How long one run goes on."""
+WHOLE_EVERY_S: Final = 86_400.0
+"""How often every service is read whatever its index: there are changes that move none."""
 
 
 class Sweep:
     """Goes over the services of a datacenter, those first that changed last.
 
     A wake-up that shows nothing is urgent, until a service has its index. All else is looked for at leisure: several
-    changes may have come in one wake-up.
+    changes may have come in one wake-up. Consul moves the index of the service that an instance or a check comes to,
+    not that of the one it was taken from: such a service has to be read to be known.
+
+    Source:
+        https://github.com/hashicorp/consul/blob/main/agent/consul/state/catalog.go (`ensureServiceTxn`,
+        `ensureCheckTxn`)
     """
 
     def __init__(self, datacenter: str, marks: Marks, settings: ConsulSettings, reads: Reads, clock: Clock) -> None:
@@ -33,15 +40,23 @@ class Sweep:
         self._done = 0
         self._unexplained = 0
         self._not_before = float("-inf")
+        self._whole = 0
+        self._whole_at = clock.monotonic()
 
-    def want(self, unexplained: int = 0) -> None:
-        """Ask all services once more; urgently, when nothing explains the index `unexplained`."""
+    def want(self, unexplained: int = 0, *, whole: bool = False) -> None:
+        """Ask all services once more; urgently, when nothing explains the index `unexplained`.
+
+        `whole`: mark each of them, whatever its index.
+        """
         self._wanted += 1
         self._unexplained = max(unexplained, self._unexplained)
+        if whole:
+            self._whole, self._whole_at = self._wanted, self._clock.monotonic()
 
     def forget(self) -> None:
         """Want nothing: everything is marked."""
-        self._done, self._unexplained = self._wanted, 0
+        self._done, self._unexplained, self._whole = self._wanted, 0, 0
+        self._whole_at = self._clock.monotonic()
 
     def due_in(self) -> float | None:
         """Return in how many seconds to go on, None when there is nothing to do."""
@@ -56,6 +71,8 @@ class Sweep:
             TransientError: Consul cannot be reached.
             ConfigError: it refuses.
         """
+        if self._clock.monotonic() >= self._whole_at + WHOLE_EVERY_S:
+            self.want(whole=True)
         if self.due_in() != 0:
             return
         wanted, was_urgent = self._wanted, bool(self._unexplained)
@@ -90,8 +107,10 @@ class Sweep:
     async def _ask(self, service: Service) -> None:
         wanted = self._wanted  # before asking: what comes while it is asked has to be asked for again
         index = await self._reads.index(self._datacenter, service.name)
-        service.asked_in = wanted
-        if index != service.index:
+        if service.asked_in < self._whole:
+            self._marks.mark(service.stream)
+        elif index != service.index:
             self._marks.mark(service.stream, index)
+        service.asked_in = wanted
         if index >= self._unexplained:
             self._unexplained = 0

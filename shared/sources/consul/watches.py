@@ -34,6 +34,8 @@ class Watches:
 
     `wait_s` is how long blocking queries wait: shortly, they are part of each probe; for long, tasks hold them open.
     Then up to `hot` services have one of their own.
+
+    `since` is the index at which everything was last marked: later changes have to be found.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Watches:
         self.datacenter = datacenter
         self.marks = marks
         self.identity = ""
+        self.since = 0
         self._reads = reads
         self._wait_s = wait_s
         self._clock = clock
@@ -121,6 +124,11 @@ class Watches:
         if service.is_hot:
             self._queries.hold_hot(service.name, partial(self._wait_for, service))
 
+    def doubt(self) -> None:
+        """Have every service read in time: some service has lost what its index does not tell."""
+        self._sweep.want(whole=True)
+        self._something.set()
+
     async def close(self) -> None:
         """End what runs in the background."""
         await self._queries.close()
@@ -158,6 +166,7 @@ class Watches:
             self._nodes_at = self._clock.monotonic()
             self._changed_nodes.clear()
             self._sweep.forget()
+            self.since = self._catalog.index
             for name in self._catalog.kept:
                 self.marks.mark_service(name, self._catalog.index)
             self.marks.mark_all()

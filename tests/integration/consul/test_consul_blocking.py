@@ -111,6 +111,46 @@ async def test_a_check_that_passes_from_the_start_is_found(consul):
         assert event.facts["Checks"] == {"web:up": [None, "passing"]}
 
 
+async def test_an_instance_that_takes_another_name_is_gone_from_its_old_service(consul):
+    for node in ("n1", "n2", "n3"):
+        await consul.register("web", node=node)
+    await consul.register("api", "api")
+    async with consuming(consul.settings("*")) as consumer:
+        await consumer.settle()
+        await consul.register("api", "web")
+        events = await consumer.until(lambda events: len(events) >= 2)
+        assert sorted(told(events)) == [("instance_added", "web"), ("instance_removed", "web")]
+
+
+async def test_an_instance_that_takes_a_new_name_is_gone_from_its_old_service(consul):
+    for node in ("n1", "n2", "n3"):
+        await consul.register("web", node=node)
+    async with consuming(consul.settings("*")) as consumer:
+        await consumer.settle()
+        await consul.register("api", "web")
+        events = await consumer.until(lambda events: len(events) >= 3)
+        assert sorted(told(events)) == [
+            ("instance_removed", "web"),
+            ("instance_seen", "web"),
+            ("service_registered", "api"),
+        ]
+
+
+async def test_what_moves_no_index_is_found_in_time(consul, monkeypatch):
+    for name in ("web", "api"):
+        await consul.register(name)
+    await consul.check("up", "passing", service_id="web")
+    async with consuming(consul.settings("*")) as consumer:
+        await consumer.settle()
+        await consul.check("up", "passing", service_id="api")
+        monkeypatch.setattr("shared.sources.consul.sweep.WHOLE_EVERY_S", 0.05)
+        events = await consumer.until(lambda events: len(events) >= 2)
+        assert {event.stream: event.facts["Checks"] for event in events} == {
+            service("web"): {"up": ["passing", None]},
+            service("api"): {"up": [None, "passing"]},
+        }
+
+
 async def test_another_address_of_a_node_is_found(consul, monkeypatch):
     monkeypatch.setattr("shared.sources.consul.watches.NODES_EVERY_S", 0.0)
     await consul.register("web", address="10.0.0.1")
