@@ -76,7 +76,8 @@ class ConsulObserver:
         """
         watches = await self._datacenters()
         strangers = [frozenset(each.marks.strangers) for each in watches]
-        outcomes = await asyncio.gather(*(self._names(each) for each in watches), return_exceptions=True)
+        reads = (self._reads.catalog(each.datacenter, fresh=True) for each in watches)
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
         found: list[Stream] = []
         problems = [*self._held.values()]
         failures: list[SluiceError] = []
@@ -251,9 +252,6 @@ class ConsulObserver:
             msg = f"{stream} is not configured"
             raise ConfigError(msg, hint="name its datacenter in datacenters of the source, and its service in services")
         return watches, name
-
-    async def _names(self, watches: Watches) -> Answer[dict[str, list[str]]]:
-        return await self._reads.catalog(watches.datacenter, fresh=True)
 
     def _selected(self, datacenter: str, names: Collection[str], known: Collection[Stream]) -> dict[str, Stream]:
         """Return the streams of services by name: those named, and those of a pattern that are there or were."""
