@@ -49,12 +49,7 @@ class Cluster:
         Raises:
             ConsulError: the token is unknown, 403.
         """
-        bearer = request.headers.get("Authorization", "")
-        return self.acl.resolve(
-            request.query.get("token", "")
-            or request.headers.get("X-Consul-Token", "")
-            or (bearer.removeprefix(_BEARER) if bearer.startswith(_BEARER) else "")
-        )
+        return self.acl.resolve(secret(request))
 
     def load(
         self, services: int, instances_per_service: int, nodes: int, prefix: str = "service", datacenter: str = ""
@@ -79,6 +74,16 @@ class Cluster:
                 catalog.put_check(index, check)
 
         where.write(change)
+
+
+def secret(request: web.Request) -> str:
+    """Return the token of a request, "" for none."""
+    bearer = request.headers.get("Authorization", "")
+    return (
+        request.query.get("token", "")
+        or request.headers.get("X-Consul-Token", "")
+        or (bearer.removeprefix(_BEARER) if bearer.startswith(_BEARER) else "")
+    )
 
 
 def _node(name: str, datacenter: str) -> Node:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from local.consul.answers import Bodies
 from local.consul.catalog import Catalog
-from local.consul.cluster import Cluster
+from local.consul.cluster import Cluster, secret
 from local.consul.datacenter import Datacenter
 from local.consul.errors import NO_LEADER, ConsulError
 from local.consul.faults import Cut, Faults
@@ -159,7 +159,7 @@ class Server:
             response = self._bodies.response(
                 request, lambda: self.faults.part(request, read.answer(view)), headers, key
             )
-            if view.filtered:
+            if view.filtered and secret(request):  # Consul tells nobody without a token what there is
                 response.headers["X-Consul-Results-Filtered-By-Acls"] = "true"
             return response
 

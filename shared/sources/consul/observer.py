@@ -185,8 +185,11 @@ class ConsulObserver:
         if not why:
             self._held.pop(stream, None)
             return look
-        second = await self._look(naming.parts(stream)[1], name, memo=memo, mode="consistent")
+        datacenter = naming.parts(stream)[1]
+        second = await self._look(datacenter, name, memo=memo, mode="consistent")
         denied = removals.denial(missing, known.keys() - second.rows.keys(), second.answer, settings)
+        if not (denied or settings.accept_filtered or (await self._reads.catalog(datacenter, mode="consistent")).data):
+            denied = removals.NOTHING
         if not denied:
             self._held.pop(stream, None)
             return second

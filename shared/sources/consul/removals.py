@@ -10,6 +10,12 @@ from typing import Final, Protocol
 from shared.settings.model import ConsulSettings
 
 PARTIAL: Final = "the token may not see everything: Consul left out what it lacks permission for"
+NOTHING: Final = "Consul shows no service at all, not even its own: may anybody without a token see any?"
+"""It says that it left something out only to those who have a token that its datacenter knows.
+
+Source:
+    https://github.com/hashicorp/consul/blob/main/agent/consul/rpc.go (`maskResultsFilteredByACLs`)
+"""
 
 
 class Evidence(Protocol):

@@ -36,6 +36,21 @@ async def test_a_lost_permission_holds_removals_until_it_is_back(consul, caplog,
         assert told(await consumer.believed()) == [("instance_added", "web-9")]
 
 
+async def test_who_has_no_token_and_sees_nothing_any_more_is_told_of_no_removal(consul):
+    await filled(consul, 3)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": _writes()}]})
+        await consul.switch(bump={"indexes": ["services", "service.web"]})
+        assert await consumer.turn() == []
+        await consumer.discover()
+        assert ["not even its own" in problem for problem in consumer.problems] == [True, True]
+
+        await consul.switch(token={"secret": "anonymous", "rules": _writes()})
+        await consul.deregister("web-0", node="n0")
+        assert told(await consumer.believed()) == [("instance_removed", "web-0")]
+
+
 @pytest.mark.parametrize("denied", [{"node_prefix": {"": "read", "n1": "deny"}}, {"node_prefix": {"": "read"}}])
 async def test_what_a_token_did_not_see_is_found_when_the_permission_is_back(consul, denied):
     seen = {"service_prefix": {"": "read"}} if "n1" in denied["node_prefix"] else {}

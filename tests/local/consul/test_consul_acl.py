@@ -52,7 +52,7 @@ async def catalog(api):
         ("web", {"web"}, True),
         ("nodeless", {"consul", "web", "db", "db-backup"}, False),
         ("mixed", {"consul", "web", "db"}, True),
-        ("", set(), True),
+        ("", set(), False),
     ],
 )
 async def test_services_that_a_token_may_not_read_are_left_out_in_silence(api, token, services, filtered):
