@@ -40,7 +40,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps)
 def test_no_message_is_lost_or_doubled_and_the_first_active_one_is_taken(chosen):
     asyncio.run(_run(chosen))

@@ -41,7 +41,7 @@ expressions = st.tuples(*(field(low, high) for low, high in FIELDS)).map(" ".joi
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(expressions, moments)
 def test_next_occurrences_are_those_of_croniter_with_both_days_required(expression, moment):
     ours = Schedule.parse(expression)
