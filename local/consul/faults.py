@@ -12,9 +12,9 @@ from aiohttp import web
 from local.consul.errors import ConsulError
 
 _REFUSALS = {
-    429: "Resource Exhausted: rate limit exceeded, try again later or against a different server",
+    429: "rate limit exceeded, try again later or against a different server",
     500: "rpc error making call: EOF",
-    503: "Unavailable: rate limit exceeded for operation that can only be performed by the leader, try again later",
+    503: "rate limit exceeded for operation that can only be performed by the leader, try again later",
 }
 
 

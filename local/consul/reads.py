@@ -137,7 +137,7 @@ def _node(view: View) -> dict[str, Any] | None:
 
 def _node_services(view: View) -> dict[str, Any]:
     node, services = _on_node(view) or (None, [])
-    return {"Node": node, "Services": services}
+    return {"Node": node, "Services": services or None}  # as Go writes a list of nothing
 
 
 def _checks(view: View, checks: Iterable[Check]) -> list[Check]:

@@ -59,6 +59,7 @@ async def test_names_are_found_whatever_their_case(consul, node, name):
 
 
 async def test_a_node_is_shown_with_its_services(consul, node, name):
+    assert (await consul.get(f"/catalog/node-services/{node}")).value["Services"] is None
     await consul.register(node, name, ID="one", Port=1)
 
     shown = (await consul.get(f"/catalog/node/{node}")).value
