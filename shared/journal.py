@@ -5,7 +5,6 @@ compare with next time, before anything of them is sent; so they can be read aga
 leave the journal only below the place where a repair would begin.
 """
 
-import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,8 +16,6 @@ from shared import chain, memo
 from shared.errors import ConfigError, PositionLostError, StaleError
 from shared.events import Batch, ChangeEvent, FoundStream, Journal, Memo, Observation, Position, Saved, Stream
 from shared.ports import JournalStore, Observer, StateStore
-
-log = logging.getLogger("sluice.journal")
 
 ITEMS_AT_HAND = 20_000
 """Items of the streams that changed last are kept decoded, so many in all; the others are compressed."""
@@ -74,10 +71,7 @@ class JournaledSource:
         """Return what the journal holds after `after`; when that is nothing, look, and write down what changed."""
         kept = await self._load()
         while True:
-            saved = kept.get(stream)
-            journal = saved.value if saved is not None else Journal(stream)
-            if after < journal.base and after:
-                raise _lost(stream, after, journal)
+            saved, journal = _checked(kept, stream, after)
             events = () if after < journal.base else _after(journal, after)
             if not events:
                 self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
@@ -96,31 +90,25 @@ class JournaledSource:
         Raises:
             PositionLostError: the stream was not that far yet, or what follows was delivered and is kept no longer.
         """
-        saved = (await self._load()).get(stream)
-        journal = saved.value if saved is not None else Journal(stream)
-        if after < journal.base and after:
-            raise _lost(stream, after, journal)
-        if after > journal.last:
+        _, journal = _checked(await self._load(), stream, after)
+        told = {journal.base, journal.last, *(event.position for event in memo.events_of(journal.outbox))}
+        if after and after not in told:
             reason = f"it was observed up to {journal.last or 'nothing'}, which {after} is not among"
             raise PositionLostError(stream, reason, hint="give a position that `sluice status` or the log has shown")
 
     async def _look(self, saved: Saved[Journal] | None, journal: Journal, after: Position) -> Sequence[ChangeEvent]:
         """Observe the stream; once its changes are in the journal, return all that it then holds after `after`.
 
-        From before what the journal holds, there is nothing but the present to begin with: a snapshot, which does not
-        say what vanished since the last look.
+        From before what the journal holds, there is nothing but the present to begin with: a snapshot. It does not say
+        what vanished, so it follows the changes of the same look.
         """
         again = after < journal.base
-        if again:
-            await self._look(saved, journal, journal.last)
-            saved = self._kept[journal.stream]
-            journal = saved.value
-        before = None if saved is None or again else self._memo(journal)
+        before = self._memo(journal) if saved is not None else None
         known = max(after, journal.last)
-        seen = await self._observer.observe(journal.stream, before, known)
+        seen = await self._observer.observe(journal.stream, before, known, snapshot=again)
         if saved is None and journal.stream in (self._without_snapshot or ()):
             seen = replace(seen, events=())
-        if before is not None and not seen.events and known == journal.last:
+        if before is not None and not seen.events and known == journal.last and not again:
             await self._check_kept(journal.stream)
             return ()
         fresh = await self._written(replace(journal, last=known), before, seen, again=again)
@@ -199,6 +187,17 @@ class JournaledSource:
             self._kept[stream] = found
         else:
             self._kept.pop(stream, None)
+
+
+def _checked(
+    kept: Mapping[Stream, Saved[Journal]], stream: Stream, after: Position
+) -> tuple[Saved[Journal] | None, Journal]:
+    """Return a journal, and as it was stored, if it was; it still holds what follows `after`."""
+    saved = kept.get(stream)
+    journal = saved.value if saved is not None else Journal(stream)
+    if after < journal.base and after:
+        raise _lost(stream, after, journal)
+    return saved, journal
 
 
 def _after(journal: Journal, after: Position) -> Sequence[ChangeEvent]:

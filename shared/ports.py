@@ -88,11 +88,14 @@ class Observer(Protocol):
         """
         ...
 
-    async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
+    async def observe(
+        self, stream: Stream, memo: Memo | None, after: Position, *, snapshot: bool = False
+    ) -> Observation:
         """Compare the present with `memo`; without one, everything there is is new: a snapshot, `r`.
 
-        Positions of the events lie above `after` and ascend, one event each. The deltas applied to the memo's items
-        give the items of the new memo.
+        With `snapshot`, one of all that is then remembered follows the changes, from the same look. Positions of the
+        events lie above `after` and ascend, one event each. The events applied to the memo's items give the items of
+        the new memo.
 
         Raises:
             PositionLostError: `after` is no position of this source.

@@ -16,6 +16,7 @@ from tests.unit.registry import WEB, Registry, RegistryObserver, Rows
 
 SCHEDULES, PORTIONS = 600, 6
 NAMES = "abcde"
+MOVES = 6
 
 
 class Observed(Schedule):
@@ -26,6 +27,8 @@ class Observed(Schedule):
     def __init__(self, seed: int) -> None:
         self.registry = Registry(WEB)
         super().__init__(seed)
+        self.registry.move = self.move
+        self.moved = 0
 
     def open_source(self) -> Source:
         journals, states = MemoryJournalStore(self.account), MemoryStateStore(self.account)
@@ -40,6 +43,12 @@ class Observed(Schedule):
                 self.registry.remove(key)
             else:
                 self.registry.put(key, Version=self.committed)
+
+    def move(self) -> None:
+        """Let the registry change between two looks of one read."""
+        if self.moved < MOVES and self.rng.random() < 0.2:
+            self.moved += 1
+            self.change(1)
 
     def pass_by(self) -> None:
         self.registry.version += 1

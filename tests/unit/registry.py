@@ -1,6 +1,6 @@
 """A registry that keeps no history, and whoever observes it: the twin of a service catalog."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from shared import naming
@@ -14,13 +14,17 @@ type Rows = dict[str, dict[str, Any]]
 
 
 class Registry:
-    """Rows by key and stream, as they are now; `version` rises with every change. `fail` holds errors to come."""
+    """Rows by key and stream, as they are now; `version` rises with every change.
+
+    `fail` holds errors to come; `move` happens right before each look.
+    """
 
     def __init__(self, *streams: Stream) -> None:
         self.rows: dict[Stream, Rows] = {stream: {} for stream in streams or (WEB,)}
         self.version = 0
         self.changed_at: dict[Stream, int] = dict.fromkeys(self.rows, 0)
         self.fail: list[SluiceError] = []
+        self.move: Callable[[], None] = lambda: None
 
     def put(self, key: str, stream: Stream = WEB, **values: Any) -> None:
         self.rows.setdefault(stream, {})[key] = {"ID": key, **values}
@@ -51,14 +55,18 @@ class RegistryObserver:
         changed_at = self._registry.changed_at
         return frozenset(each for each, version in changed_at.items() if self._seen.get(each) != version)
 
-    async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
+    async def observe(
+        self, stream: Stream, memo: Memo | None, after: Position, *, snapshot: bool = False
+    ) -> Observation:
         if self._registry.fail:
             raise self._registry.fail.pop(0)
+        self._registry.move()
         self.observed.append(stream)
         items = dict(self._registry.rows.get(stream, {}))
         self._seen[stream] = self._registry.changed_at.get(stream, 0)
         version = max(self._registry.version, int(after.partition("-")[0] or 0) + 1)
-        changes = list(_changes(memo.items if memo else {}, items, snapshot=memo is None))
+        changes = [*_changes(memo.items if memo else {}, items, snapshot=memo is None)]
+        changes += [("r", None, row) for row in items.values() if snapshot and memo is not None]
         events = [_event(stream, version, n, *change) for n, change in enumerate(changes, start=1)]
         return Observation(events, Memo({"version": version}, items))
 

@@ -284,6 +284,28 @@ async def test_what_vanished_unseen_is_told_before_the_snapshot_from_the_very_be
     assert batch.events[0] == second.events[0]
 
 
+async def test_what_vanishes_while_the_snapshot_from_the_very_beginning_is_taken_is_told(place, world):
+    source = place.process()
+    place.registry.put("a")
+    place.registry.put("b")
+    first = await source.read(WEB, START, 10)
+    await delivered(place, world, first.position)
+    place.registry.put("c")
+    await source.read(WEB, first.position, 10)
+    looks = iter((None, "a"))
+
+    def move():
+        if gone := next(looks, None):
+            place.registry.remove(gone)
+
+    place.registry.move = move
+    again = await source.read(WEB, START, 10)
+    place.registry.remove("b")
+    later = await source.read(WEB, again.position, 10)
+
+    assert applied([*first.events, *again.events, *later.events]) == place.registry.rows[WEB]
+
+
 async def test_discovery_knows_the_streams_that_have_a_journal_though_their_subject_is_gone(place):
     place.registry.put("a", API)
     await place.process().read(API, START, 10)
@@ -334,7 +356,7 @@ async def test_a_position_that_somebody_typed_is_checked_without_a_look(place):
     source = place.process()
     for good in (START, first.position):
         await source.check(WEB, good)
-    for bad in ("garbage", "9999999999-000001"):
+    for bad in ("garbage", "0000000000-xyz", "9999999999-000001"):
         with pytest.raises(PositionLostError, match=f"observed up to {first.position}, which {bad} is not among"):
             await source.check(WEB, Position(bad))
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 from shared import naming, schedule
@@ -120,7 +121,9 @@ class ConsulObserver:
             each.marks.catalog for each in watches if each.datacenter in failures and each.marks.catalog in streams
         }
 
-    async def observe(self, stream: Stream, memo: Memo | None, after: Position) -> Observation:
+    async def observe(
+        self, stream: Stream, memo: Memo | None, after: Position, *, snapshot: bool = False
+    ) -> Observation:
         """Compare what there is with `memo`; without one, all there is, as far as `start_index` wants it."""
         watches, name = await self._subject(stream)
         mark = watches.marks.get(stream)
@@ -142,14 +145,15 @@ class ConsulObserver:
             now=self._clock.now(),
             replaced=bool(known and identity and known != identity),
         )
-        found = changes.between(memo.items, look.rows) if memo is not None else self._snapshot(look)
-        events = changes.events(stream, found, place, self._clock.now())
+        found = changes.between(memo.items, look.rows) if memo is not None else ()
+        told = [*found, *self._snapshot(look)] if snapshot or memo is None else found
+        events = changes.events(stream, told, place, self._clock.now())
         service = watches.marks.read(stream, name, mark, look.answer.index, is_whole=is_whole)
-        if service is not None and memo is not None and found:
+        if service is not None and found:
             watches.heat(service)
         if not name:
             watches.see(look.answer.index, look.answer.data)
-        elif _took_over(found, look.answer.data, watches.since):
+        elif _took_over(told, look.answer.data, watches.since):
             watches.doubt()
         if memo is not None and not events:
             return Observation((), memo)
@@ -222,7 +226,7 @@ class ConsulObserver:
         if isinstance(look.answer.data, dict):  # a catalog has one index for all
             return found if look.answer.index > index else ()
         changed_at = {_key(instance): _modified(instance) for instance in look.answer.data}
-        return [change for change in found if changed_at[change.key] > index]
+        return [change for change in found if changed_at.get(change.key, inf) > index]
 
     async def _datacenters(self) -> Sequence[Watches]:
         """Return what watches each datacenter; which they are is found once."""

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.integration.consul.server import Consul, catalog, consuming, service, told
+from tests.integration.consul.server import Consul, catalog, consuming, service, subject, told
 
 SEES_ALL = {"service_prefix": {"": "read"}, "node_prefix": {"": "read"}}
 
@@ -49,6 +49,21 @@ async def test_who_has_no_token_and_sees_nothing_any_more_is_told_of_no_removal(
         await consul.switch(token={"secret": "anonymous", "rules": _writes()})
         await consul.deregister("web-0", node="n0")
         assert told(await consumer.believed()) == [("instance_removed", "web-0")]
+
+
+async def test_a_snapshot_has_what_is_held(consul):
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 3)
+    async with consuming(consul.settings("web", token="t")) as consumer:
+        await consumer.settle()
+        memo, last = consumer.memos[service("web")], consumer.last[service("web")]
+        await consul.switch(token={"secret": "t", "rules": {"node_prefix": {"": "read"}}})
+
+        seen = await consumer.observer.observe(service("web"), memo, last, snapshot=True)
+
+        assert [(event.op, subject(event)) for event in seen.events] == [("r", f"web-{n}") for n in range(3)]
+        assert seen.memo.items == memo.items
 
 
 @pytest.mark.parametrize("denied", [{"node_prefix": {"": "read", "n1": "deny"}}, {"node_prefix": {"": "read"}}])
