@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import signal
 
+from cli.outcome import on_stop
 from shared.errors import TransientError
 from shared.wiring import Wiring
 
@@ -18,7 +18,13 @@ async def run(wiring: Wiring, *, every_s: float) -> None:
     Raises:
         ConfigError: a source cannot be used on this machine.
     """
-    stop = _stop_on_signal()
+    stop = asyncio.Event()
+
+    def begin_to_end() -> None:
+        log.info("ending")
+        stop.set()
+
+    on_stop(begin_to_end)
     captures = [await wiring.capture(shard) for shard in range(wiring.settings.capture.shards)]
     deliver = await wiring.deliver()
     log.info("running", extra={"shards": len(captures), "outputs": ",".join(wiring.destinations)})
@@ -35,22 +41,6 @@ async def run(wiring: Wiring, *, every_s: float) -> None:
         tasks.create_task(wiring.pump(deliver.deliver).run(stop))
         for shard in range(len(captures)):
             tasks.create_task(ticking(shard))
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signums = (signal.SIGTERM, signal.SIGINT)
-
-    def begin() -> None:
-        stop.set()
-        log.info("ending")
-        for signum in signums:
-            loop.remove_signal_handler(signum)
-
-    for signum in signums:
-        loop.add_signal_handler(signum, begin)
-    return stop
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -5,12 +5,12 @@ import contextlib
 import os
 import select
 import shutil
-import signal
 import sys
 from collections.abc import Coroutine
 
 import click
 
+from cli.outcome import on_stop
 from shared.errors import TransientError
 from shared.ports import Clock
 from shared.sinks.console import joined
@@ -94,7 +94,7 @@ async def until_stopped(work: Coroutine[object, object, None]) -> None:
     """Await `work` until Ctrl-C, SIGTERM, or until nobody reads standard output any more: all of that ends well."""
     this = asyncio.current_task()
     if this is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        on_stop(this.cancel)
     task = asyncio.create_task(work)
     try:
         await asyncio.wait((task,))

@@ -260,6 +260,16 @@ async def test_a_signal_ends_it_well_and_quietly(consul, signum):
         assert monitor.errors == []
 
 
+@pytest.mark.parametrize("gap_s", [0.0, 0.0005, 0.002, 0.01])
+async def test_a_second_ctrl_c_changes_nothing_wherever_the_first_one_has_got_to(consul, gap_s):
+    async with watching(consul) as monitor:
+        await monitor.until_said("services.")
+        monitor.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(gap_s)
+        assert await monitor.end() == 0
+        assert monitor.errors == []
+
+
 async def test_it_can_be_ended_while_the_server_is_away(consul):
     async with monitoring("consul", "-a", "http://127.0.0.1:1") as monitor:
         await monitor.until_told("cannot serve now")
