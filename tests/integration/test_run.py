@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,8 +38,8 @@ async def running(environment: Mapping[str, str], log: Path) -> AsyncIterator[Pr
             await process.wait()
 
 
-async def logged(text: str, log: Path) -> None:
-    while text not in log.read_text():  # noqa: ASYNC110 - a file has no event for it
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - a file has no event for it
         await asyncio.sleep(0.005)
 
 
@@ -57,9 +57,9 @@ async def test_one_process_captures_and_delivers_and_drains_on_sigterm(tmp_path)
 async def test_a_second_ctrl_c_ends_it_at_once_and_as_well(tmp_path):
     log = tmp_path / "run.log"
     async with pipeline(tmp_path) as line, running(line.environment, log) as process:
-        await logged(" running ", log)
+        await until(lambda: " running " in log.read_text())
         process.send_signal(signal.SIGINT)
-        await logged(" ending", log)
+        await until(lambda: " ending" in log.read_text())
         os.kill(process.pid, signal.SIGINT)
         assert await process.wait() == 0, log.read_text()
     assert "KeyboardInterrupt" not in log.read_text()
