@@ -88,6 +88,18 @@ class AccessControl:
         accessor = token.get("accessor") or (old.accessor if old else str(uuid.uuid4()))
         self._tokens[secret] = Token(accessor, _parsed(rules), _DEFAULTS[self.policy])
 
+    def describe(self, secret: str) -> dict[str, Any]:
+        """Return what `GET /v1/acl/token/self` tells of a token.
+
+        Raises:
+            ConsulError: there are no tokens, 401, or nobody has that secret, 403.
+        """
+        if not self.enabled:
+            raise ConsulError(401, "ACL support disabled")
+        if secret not in self._tokens:
+            raise ConsulError(403, ACL_NOT_FOUND)
+        return {"AccessorID": self._tokens[secret].accessor, "SecretID": secret, "Policies": [], "Local": False}
+
     def resolve(self, secret: str) -> Token:
         """Return the token of a secret; the anonymous one for none.
 

@@ -51,7 +51,7 @@ class Catalog:
         self._of_node: dict[str, dict[str, Service]] = {}
         self._checks_of: dict[Key, tuple[Check, ...]] = {}
         self._failing: dict[str, dict[Key, Check]] = {status: {} for status in STATUSES if status != PASSING}
-        self._tags: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._tags: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {}
         self._node_of_id: dict[str, str] = {}
         self._watches: dict[str, asyncio.Future[None]] = {}
 
@@ -88,9 +88,9 @@ class Catalog:
         return (check for check in self.checks.values() if check.status == status)
 
     def tags(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Return the name of every service with the tags of all of its instances."""
+        """Return the name of every service, as it is spelled each time, with the tags of all of its instances."""
         for key in self._of_name:
-            yield self._tags.get(key) or self._collect(key)
+            yield from self._tags.get(key) or self._collect(key)
 
     def counts(self) -> dict[str, int]:
         """Return how much there is of what."""
@@ -270,10 +270,11 @@ class Catalog:
         other._tags, other._node_of_id = dict(self._tags), dict(self._node_of_id)
         return other
 
-    def _collect(self, key: str) -> tuple[str, tuple[str, ...]]:
-        rows = self._of_name[key].values()
-        tags = {tag: None for row in rows for tag in row.tags}
-        found = self._tags[key] = next(iter(rows)).service, tuple(sorted(tags))
+    def _collect(self, key: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        tags: dict[str, set[str]] = {}
+        for row in self._of_name[key].values():
+            tags.setdefault(row.service, set()).update(row.tags)
+        found = self._tags[key] = tuple((name, tuple(sorted(of_name))) for name, of_name in tags.items())
         return found
 
     def _services_on(self, node: str) -> Iterable[str]:

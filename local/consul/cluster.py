@@ -17,10 +17,14 @@ _TAGS = (("http", "v1"), ("http", "v2"), ("grpc", "v1"), ("grpc", "v2"))
 
 
 class Cluster:
-    """Everything a Consul agent knows; use it in the event loop that serves it."""
+    """Everything a Consul agent knows; use it in the event loop that serves it.
+
+    `agent_token` counts for requests that have none.
+    """
 
     def __init__(self, datacenters: Sequence[str] = ("dc1",), node: str = "consul-1") -> None:
         self.acl = AccessControl()
+        self.agent_token = ""
         self.datacenters = {name: Datacenter(name) for name in datacenters}
         self.local = self.datacenters[datacenters[0]]
         agents = [
@@ -49,7 +53,11 @@ class Cluster:
         Raises:
             ConsulError: the token is unknown, 403.
         """
-        return self.acl.resolve(secret(request))
+        return self.acl.resolve(self.secret(request))
+
+    def secret(self, request: web.Request) -> str:
+        """Return the token that counts for a request, "" for none."""
+        return _secret(request) or self.agent_token
 
     def load(
         self, services: int, instances_per_service: int, nodes: int, prefix: str = "service", datacenter: str = ""
@@ -76,8 +84,7 @@ class Cluster:
         where.write(change)
 
 
-def secret(request: web.Request) -> str:
-    """Return the token of a request, "" for none."""
+def _secret(request: web.Request) -> str:
     bearer = request.headers.get("Authorization", "")
     return (
         request.query.get("token", "")

@@ -19,6 +19,7 @@ other errors; without `count` until `clear` |
 server that is so many entries behind; 0 ends it |
 | `{"partial": {"percent": 40, "match": "…", "count": 1}}` | leaves rows out of an answer |
 | `{"token": {"secret": "…", "rules": {…}}}` | adds a token or changes its rules; `null` removes it |
+| `{"agent_token": "…"}` | requests without a token have this one, as where the agent's `acl.tokens.default` is set |
 | `{"bump": {"indexes": ["services", "service.web"], "dc": "dc1"}}` | indexes move and nothing has changed |
 | `{"streaming": true}` | blocking reads of `/v1/health/service` are answered by the streaming backend, which says \
 that it knows no leader; `false` ends it |
@@ -56,6 +57,7 @@ class Control:
             "lag": self._lag,
             "partial": faults.shorten,
             "token": server.cluster.acl.put,
+            "agent_token": self._agent_token,
             "bump": self._bump,
             "streaming": self._streaming,
             "stale_by_default": self._stale_by_default,
@@ -119,6 +121,9 @@ class Control:
         datacenter = self._datacenter(given, "behind", "every", "last_contact_ms")
         datacenter.lag(int(given["behind"]), int(given.get("every", 1)), int(given.get("last_contact_ms", 0)))
 
+    def _agent_token(self, given: str) -> None:
+        self._server.cluster.agent_token = given
+
     def _bump(self, given: dict[str, Any]) -> None:
         self._datacenter(given, "indexes").touch(list(given["indexes"]))
 
@@ -131,6 +136,7 @@ class Control:
     def _clear(self, _: Any) -> None:
         self._server.faults.end()
         self._server.is_streaming = self._server.is_stale_by_default = False
+        self._server.cluster.agent_token = ""
         for datacenter in self._server.cluster.datacenters.values():
             datacenter.elect()
             datacenter.lag(0)

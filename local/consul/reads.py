@@ -79,7 +79,7 @@ def _services(view: View) -> Mapping[str, Iterable[str]]:
     for name, _ in view.catalog.tags():
         if view.sees(service=name):
             for node, service in view.catalog.instances(name):
-                if view.keeps(catalog_service(node, service)):
+                if service.service == name and view.keeps(catalog_service(node, service)):
                     found.setdefault(name, set()).update(service.tags)
     return {name: sorted(tags) for name, tags in found.items()}
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from local.consul.answers import Bodies
 from local.consul.catalog import Catalog
-from local.consul.cluster import Cluster, secret
+from local.consul.cluster import Cluster
 from local.consul.datacenter import Datacenter
 from local.consul.errors import NO_LEADER, ConsulError
 from local.consul.faults import Cut, Faults
@@ -81,6 +81,7 @@ class Server:
         for path, write in Writes(self.cluster).routes():
             app.router.add_put(path, self._plain(write))
         for path, told in (
+            ("/v1/acl/token/self", self._token),
             ("/v1/agent/self", self._self),
             ("/v1/agent/services", self._agent_services),
             ("/v1/catalog/datacenters", self._datacenters),
@@ -159,7 +160,7 @@ class Server:
             response = self._bodies.response(
                 request, lambda: self.faults.part(request, read.answer(view)), headers, key
             )
-            if view.filtered and secret(request):  # Consul tells nobody without a token what there is
+            if view.filtered and self.cluster.secret(request):  # Consul tells nobody without a token what there is
                 response.headers["X-Consul-Results-Filtered-By-Acls"] = "true"
             return response
 
@@ -212,6 +213,10 @@ class Server:
             return self._bodies.response(request, lambda: value, {})
 
         return answer
+
+    async def _token(self, request: web.Request) -> dict[str, Any]:
+        parameters(request)
+        return self.cluster.acl.describe(self.cluster.secret(request))
 
     async def _self(self, request: web.Request) -> dict[str, Any]:
         parameters(request)

@@ -11,7 +11,7 @@ from shared import naming
 from shared.events import Stream
 from shared.formats.dstream import DStreamFormat
 from shared.settings.model import ConsulSettings
-from shared.sources.consul import changes, observer, refusals, sweep, watches
+from shared.sources.consul import changes, holding, observer, refusals, sweep, watches
 from shared.sources.consul.origin import properties
 from shared.sources.consul.position import Place, encode
 from shared.sources.consul.rows import catalog, instances
@@ -115,9 +115,9 @@ def test_the_delays_are_those_of_the_code():
     assert f"queries wait for {observer.LONG_WAIT_S / 60:g} minutes" in text
     assert f"below {watches.HELD_S:g} s a look waits for it" in text
     assert f"hold_removals_over ({settings.hold_removals_over:.0%})".replace("%", " %") in text
-    assert (observer.FIRST_LOOK_AGAIN_S, observer.LONGEST_LOOK_AGAIN_S) == (1.0, 60.0)
+    assert (holding.FIRST_LOOK_AGAIN_S, holding.LONGEST_LOOK_AGAIN_S) == (1.0, 60.0)
     assert "looks again after one second, then after longer, at last every minute" in text
-    assert f"nothing is held, at last every {observer.LONGEST_INCOMPLETE_S / 60:g} minutes" in text
+    assert f"nothing is held, at last every {holding.LONGEST_INCOMPLETE_S / 60:g} minutes" in text
 
 
 def test_what_it_costs_follows_from_the_formula():

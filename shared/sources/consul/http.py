@@ -47,6 +47,7 @@ class Answer[T]:
 
     `index` is 1 or more. `known_leader` and `last_contact_s` say how old the data may be; an agent that answers from a
     view of its own knows neither, whatever it says, and counts as fresh. `filtered`: the token may not see everything.
+    `denied_by_default`: whoever has no token sees what is granted to everybody, and nothing else.
 
     Source:
         https://github.com/hashicorp/consul/blob/main/agent/rpcclient/health/view.go
@@ -57,6 +58,7 @@ class Answer[T]:
     known_leader: bool
     last_contact_s: float
     filtered: bool
+    denied_by_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ def _answer[T](response: requests.Response, shape: type[T], path: str) -> Answer
         known_leader=is_view or headers.get("X-Consul-KnownLeader", "true").lower() != "false",
         last_contact_s=0.0 if is_view else _number(headers.get("X-Consul-LastContact")) / 1000,
         filtered=headers.get("X-Consul-Results-Filtered-By-ACLs", "").lower() == "true",
+        denied_by_default=headers.get("X-Consul-Default-ACL-Policy", "").lower() == "deny",
     )
 
 

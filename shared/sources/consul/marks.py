@@ -53,6 +53,7 @@ class Marks:
         self.catalog = catalog
         self._catalog_index = 0
         self._is_catalog_whole = True
+        self._spelled: dict[str, str] = {}
         self._stream_of = stream_of
         self._marks: dict[Stream, Mark] = {}
 
@@ -71,6 +72,7 @@ class Marks:
         """
         known, kept = self.services, self._marks
         self.services = {name: known.get(name) or Service(name, stream) for name, stream in services.items()}
+        self._spelled = {name.lower(): name for name in services}
         streams = {self.catalog, *services.values()}
         self.strangers -= streams | strangers
         self._marks = {stream: mark for stream, mark in kept.items() if stream in streams}
@@ -97,8 +99,11 @@ class Marks:
             self.mark(self.catalog, index)
 
     def mark_service(self, name: str, index: int) -> None:
-        """Mark a service, unless all of it was read at that index; one that discovery does not know is a stranger."""
-        service = self.services.get(name)
+        """Mark a service, unless all of it was read at that index; one that discovery does not know is a stranger.
+
+        Consul takes all spellings of a name for one.
+        """
+        service = self.services.get(self._spelled.get(name.lower(), ""))
         if service is not None:
             if index > service.index or not service.is_whole:
                 self.mark(service.stream, index)

@@ -1,17 +1,15 @@
 """The Consul observer: what the catalog and the selected services are now, compared with what they were."""
 
 import asyncio
-import logging
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from math import inf
 from typing import Any, Final
 
-from shared import naming, schedule
+from shared import naming
 from shared.clock import SystemClock
 from shared.errors import ConfigError, PositionLostError, SluiceError
 from shared.events import FoundStream, Memo, Observation, Position, Stream
@@ -20,39 +18,20 @@ from shared.settings.consul import COARSE, MAX_CONNECTIONS
 from shared.settings.model import ConsulSettings
 from shared.settings.streams import is_pattern
 from shared.sources.consul import changes, removals, rows
-from shared.sources.consul.http import Answer, Http, Mode
+from shared.sources.consul.holding import Holding, Look
+from shared.sources.consul.http import Http, Mode
 from shared.sources.consul.marks import Marks
 from shared.sources.consul.position import Place, continued, decode
 from shared.sources.consul.reads import Reads
 from shared.sources.consul.refusals import POLICY
 from shared.sources.consul.watches import Watches
 
-log = logging.getLogger("sluice.consul")
-
 SHORT_WAIT_S: Final = 0.25
 """How long blocking queries wait where a probe waits for them: Functions are paid by the time they run."""
 LONG_WAIT_S: Final = 300.0
 """How long they wait in a process of its own: Consul's own default."""
-FIRST_LOOK_AGAIN_S, LONGEST_LOOK_AGAIN_S = 1.0, 60.0
-"""How soon a stream whose removals are held is looked at again: at first, and at last."""
-LONGEST_INCOMPLETE_S: Final = 900.0
-"""How soon at last one is of which an answer was incomplete and nothing is held: the token may see more by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One answer about a stream, and its rows."""
-
-    answer: Answer[Any]
-    rows: rows.Rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """When to look at a stream again, whatever is marked, and how many times it was looked at so."""
-
-    times: int
-    at: float
+_NO_PATH = frozenset({".", ".."})
+"""What a path cannot have for a part."""
 
 
 class ConsulObserver:
@@ -67,8 +46,7 @@ class ConsulObserver:
         self._exactly = frozenset(self._named)
         self._patterns = tuple(name for name in settings.services if is_pattern(name))
         self._watches: dict[str, Watches] = {}
-        self._held: dict[Stream, ConfigError] = {}
-        self._again: dict[Stream, _Again] = {}
+        self._holding = Holding(settings, self._reads, clock)
 
     async def discover(self, known: Collection[Stream]) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         """Return the catalog of each datacenter, and every service that is named, or matches a pattern.
@@ -80,7 +58,7 @@ class ConsulObserver:
         reads = (self._reads.catalog(each.datacenter, fresh=True) for each in watches)
         outcomes = await asyncio.gather(*reads, return_exceptions=True)
         found: list[Stream] = []
-        problems = [*self._held.values()]
+        problems = [*self._holding.problems]
         failures: list[SluiceError] = []
         for each, outcome, before in zip(watches, outcomes, strangers, strict=True):
             names: Collection[str] = ()
@@ -91,11 +69,14 @@ class ConsulObserver:
                 raise outcome
             else:
                 names = outcome.data
-                if outcome.filtered and not self._settings.accept_filtered:
-                    hint = f"give the source's token a policy with: {POLICY}; or set accept_filtered"
-                    problems.append(ConfigError(removals.PARTIAL, where=each.datacenter, hint=hint))
-            services = self._selected(each.datacenter, names, known)
-            each.marks.select(services, {stream for stream in before if naming.parts(stream)[3] not in each.services})
+                is_part = outcome.filtered and not self._settings.accept_filtered
+                if why := removals.PARTIAL if is_part else await self._holding.silence(outcome):
+                    hint = f"give the source a token that has a policy with: {POLICY}; or set accept_filtered"
+                    problems.append(ConfigError(why, where=each.datacenter, hint=hint))
+            services, refused = self._selected(each.datacenter, names, known)
+            problems += refused.values()
+            seen = each.services - refused.keys()
+            each.marks.select(services, {stream for stream in before if naming.parts(stream)[3] not in seen})
             found += [self._catalog(each.datacenter), *services.values()]
         if len(failures) == len(watches):
             raise failures[0]
@@ -132,11 +113,12 @@ class ConsulObserver:
         at_least = max(mark.at_least if mark is not None else 0, int(head.get("index", 0)))
         identity = await watches.identify()
         fresh = mark is None or mark.fresh
-        look = await self._look(watches.datacenter, name, at_least=at_least, fresh=fresh, memo=memo)
+        look_at = partial(self._look, watches.datacenter, name, memo)
+        look = await look_at(at_least=at_least, fresh=fresh)
         if memo is not None:
-            look = await self._believed(stream, name, look, memo)
+            look = await self._holding.believed(stream, look, memo, partial(look_at, mode="consistent"))
         is_whole = not removals.incomplete(look.answer, self._settings)
-        self._look_again(stream, is_due=not is_whole or stream in self._held)
+        self._holding.look_again(stream, look)
         known = str(head.get("identity", ""))
         place = continued(
             Place(head["epoch"], head["index"], head["n"]) if head else None,
@@ -168,57 +150,20 @@ class ConsulObserver:
         self,
         datacenter: str,
         name: str,
-        *,
         memo: Memo | None,
+        *,
         at_least: int = 0,
         fresh: bool = False,
         mode: Mode | None = None,
-    ) -> _Look:
+    ) -> Look:
         if not name:
             catalog = await self._reads.catalog(datacenter, at_least=at_least, fresh=fresh, mode=mode)
             known = memo.items if memo is not None else {}
-            return _Look(catalog, rows.catalog(catalog.data, datacenter, known))
+            return Look(catalog, rows.catalog(catalog.data, datacenter, known))
         instances = await self._reads.instances(datacenter, name, at_least=at_least, fresh=fresh, mode=mode)
-        return _Look(instances, rows.instances(instances.data, datacenter))
+        return Look(instances, rows.instances(instances.data, datacenter))
 
-    async def _believed(self, stream: Stream, name: str, look: _Look, memo: Memo) -> _Look:
-        """Return a look in which everything that is gone is really gone: what is doubted stays as it was."""
-        settings, known = self._settings, memo.items
-        missing = known.keys() - look.rows.keys()
-        why = removals.doubt(len(missing), len(known), look.answer, settings)
-        if not why:
-            self._held.pop(stream, None)
-            return look
-        datacenter = naming.parts(stream)[1]
-        second = await self._look(datacenter, name, memo=memo, mode="consistent")
-        denied = removals.denial(missing, known.keys() - second.rows.keys(), second.answer, settings)
-        if not (denied or settings.accept_filtered or (await self._reads.catalog(datacenter, mode="consistent")).data):
-            denied = removals.NOTHING
-        if not denied:
-            self._held.pop(stream, None)
-            return second
-        self._hold(stream, len(missing), denied)
-        return _Look(look.answer, {**look.rows, **{key: known[key] for key in missing}})
-
-    def _hold(self, stream: Stream, count: int, reason: str) -> None:
-        """Say that removals are held."""
-        hint = "if they are gone for good, see to the token's policy, or set accept_filtered or hold_removals_over"
-        before = self._held.get(stream)
-        problem = ConfigError(f"{count} removals are held: {reason}", where=stream, hint=hint)
-        if before is None or before.message != problem.message:
-            log.error("removals held", extra={"stream": stream, "count": count, "reason": reason, "hint": hint})
-        self._held[stream] = problem
-
-    def _look_again(self, stream: Stream, *, is_due: bool) -> None:
-        """Look again at a stream of which something is not known, sooner while removals are held."""
-        before = self._again.pop(stream, None)
-        if is_due:
-            times = before.times + 1 if before is not None else 1
-            longest_s = LONGEST_LOOK_AGAIN_S if stream in self._held else LONGEST_INCOMPLETE_S
-            wait_s = schedule.backoff(times, FIRST_LOOK_AGAIN_S, longest_s, 0.0)
-            self._again[stream] = _Again(times, self._clock.monotonic() + wait_s)
-
-    def _snapshot(self, look: _Look) -> Sequence[changes.Change]:
+    def _snapshot(self, look: Look) -> Sequence[changes.Change]:
         """Return what is there at first sight, less what `start_index` leaves out."""
         found, index = changes.seen(look.rows), self._settings.start_index
         if not index:
@@ -260,12 +205,28 @@ class ConsulObserver:
             raise ConfigError(msg, hint="name its datacenter in datacenters of the source, and its service in services")
         return watches, name
 
-    def _selected(self, datacenter: str, names: Collection[str], known: Collection[Stream]) -> dict[str, Stream]:
-        """Return the streams of services by name: those named, and those of a pattern that are there or were."""
+    def _selected(
+        self, datacenter: str, names: Collection[str], known: Collection[Stream]
+    ) -> tuple[dict[str, Stream], dict[str, ConfigError]]:
+        """Return the streams of services by name: those named, and those of a pattern that are there or were.
+
+        And why others of a pattern have none.
+        """
         parts = (naming.parts(stream) for stream in known)
         kept = [part[3] for part in parts if part[1:3] == (datacenter, "service")]
-        found = {name: self._stream(datacenter, name) for name in (*self._named, *sorted({*names, *kept}))}
-        return {name: stream for name, stream in found.items() if stream is not None}
+        found: dict[str, Stream] = {}
+        refused: dict[str, ConfigError] = {}
+        spelled: set[str] = set()
+        for name in dict.fromkeys((*self._named, *sorted(kept), *sorted(names))):
+            stream = self._stream(datacenter, name)
+            if stream is None:
+                continue
+            if name in _NO_PATH:
+                refused[name] = ConfigError(f"Consul cannot be asked for a service named {name}", where=stream)
+            elif name.lower() not in spelled:  # Consul takes all spellings of a name for one
+                spelled.add(name.lower())
+                found[name] = stream
+        return found, refused
 
     def _stream(self, datacenter: str, name: str) -> Stream | None:
         """Return the stream of a service that the configuration selects."""
@@ -278,13 +239,8 @@ class ConsulObserver:
 
     def _marked(self, watches: Collection[Watches], streams: Collection[Stream]) -> frozenset[Stream]:
         """Return what is marked in some datacenters, and the streams that are to be looked at again."""
-        now = self._clock.monotonic()
-        again = {
-            stream
-            for stream, next_look in self._again.items()
-            if now >= next_look.at and stream in streams
-            if naming.parts(stream)[1] in {each.datacenter for each in watches}
-        }
+        datacenters = {each.datacenter for each in watches}
+        again = {stream for stream in self._holding.due(streams) if naming.parts(stream)[1] in datacenters}
         return frozenset(again.union(*(each.marks.among(streams) for each in watches)))
 
 

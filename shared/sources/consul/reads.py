@@ -16,10 +16,12 @@ from shared.errors import ConfigError, SluiceError, TransientError
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.http import Answer, Http, Mode, Parameters, Wait
-from shared.sources.consul.refusals import NOT_ENABLED, NOT_KNOWN, NOT_READY
+from shared.sources.consul.refusals import NO_ACLS, NOT_ENABLED, NOT_KNOWN, NOT_READY
 
 BURST_S: Final = 0.1
 """How much of the agreed rate may come at once, in seconds of it."""
+
+_ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 
 _NOBODY: Final = (("filter", 'Service.ID == ""'),)
 """Leaves out every instance: the answer is its headers alone."""
@@ -46,6 +48,10 @@ class Bucket:
 
 class _Roots(msgspec.Struct, rename="pascal"):
     trust_domain: str = ""
+
+
+class _Token(msgspec.Struct):
+    accessor_id: str = msgspec.field(name="AccessorID")
 
 
 class _Config(msgspec.Struct, rename="pascal"):
@@ -180,6 +186,21 @@ class Reads:
                 self.lost.discard(datacenter)
             return ""
         return answer.data.trust_domain
+
+    async def is_nobody(self) -> bool:
+        """Return whether we are anonymous, without a token even of the agent's, where tokens count.
+
+        Source:
+            https://developer.hashicorp.com/consul/api-docs/acl/tokens (read self)
+        """
+        if self._settings.token:
+            return False
+        await self._bucket.take()
+        try:
+            token = (await self._http.get("/v1/acl/token/self", _Token)).data
+        except ConfigError as why:
+            return NO_ACLS not in why.message
+        return token.accessor_id == _ANONYMOUS
 
     async def datacenters(self) -> Sequence[str]:
         """Return the configured datacenters; without any, the agent's own.

@@ -25,6 +25,9 @@ NOT_READY: Final = "CA has not finished initializing"
 NOT_KNOWN: Final = "ACL not found"
 """What Consul says of a token that it does not know."""
 
+NO_ACLS: Final = "ACL support disabled"
+"""What Consul says of tokens where everybody may do everything."""
+
 _WRONG_FILTER: Final = "Failed to create boolean expression"
 """What Consul says of a filter that it cannot read, with the status of an error of its own."""
 

@@ -16,6 +16,8 @@ NOTHING: Final = "Consul shows no service at all, not even its own: may anybody 
 Source:
     https://github.com/hashicorp/consul/blob/main/agent/consul/rpc.go (`maskResultsFilteredByACLs`)
 """
+SILENCE: Final = "nobody without a token is told by Consul what it leaves out, and its default is to deny"
+"""It may have left out what is gone, then: no look confirms it."""
 
 
 class Evidence(Protocol):

@@ -60,10 +60,9 @@ def catalog(answer: Mapping[str, Sequence[str]], datacenter: str, known: Rows = 
     """Return the row of each service by its name; one that equals the `known` row is that very row."""
     rows: dict[str, Row] = {}
     for name, listed in answer.items():
-        tags = _as_set(listed)
         row = known.get(name)
-        if row is None or row["Tags"] != tags:
-            row = {"Datacenter": datacenter, "ServiceName": name, "Tags": tags}
+        if row is None or (row["Tags"] != listed and row["Tags"] != _as_set(listed)):
+            row = {"Datacenter": datacenter, "ServiceName": name, "Tags": _as_set(listed)}
         rows[name] = row
     return rows
 

@@ -7,7 +7,8 @@ have a blocking query of their own where requests are held open for long.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
@@ -68,7 +69,7 @@ class Watches:
         self._alone = asyncio.Lock()
 
     @property
-    def services(self) -> Collection[str]:
+    def services(self) -> AbstractSet[str]:
         """The names that the catalog last showed."""
         return self._catalog.kept.keys()
 

@@ -109,7 +109,7 @@ class Consumer:
         named = await self.probe()
         if not named <= set(self.streams):
             await self.discover()
-            named |= await self.probe()
+            named = (named | await self.probe()) & set(self.streams)
         return [event for stream in sorted(named) for event in await self.observe(stream)]
 
     async def settle(self) -> list[ChangeEvent]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
@@ -53,6 +54,15 @@ async def client(settings: ConsulSettings):
 
 def settings(address: str, **changes: object) -> ConsulSettings:
     return ConsulSettings(name="registry", address=address, **changes)  # type: ignore[arg-type]
+
+
+async def test_an_answer_may_come_as_late_as_the_jitter_of_the_server_allows(consul):
+    await consul.switch(pause={"match": "index=", "when": "before"})
+    async with client(consul.settings(request_timeout_s=0.1)) as http:
+        began = time.monotonic()
+        with pytest.raises(TransientError, match="did not answer in time"):
+            await http.get("/v1/catalog/services", SERVICES, wait=Wait(1, 1.6))
+    assert time.monotonic() - began >= 1.6 + 1.6 / 16 + 0.1
 
 
 async def test_the_token_is_in_its_header_and_nowhere_else(caplog, monkeypatch):

@@ -1,12 +1,17 @@
 """A permission that is lost or an answer that is cut short is not a mass deregistration."""
 
 import logging
+from typing import Any
 
 import pytest
 
 from tests.integration.consul.server import Consul, catalog, consuming, service, subject, told
 
 SEES_ALL = {"service_prefix": {"": "read"}, "node_prefix": {"": "read"}}
+
+
+def held(caplog) -> list[dict[str, Any]]:
+    return [vars(record) for record in caplog.records if record.message == "removals held"]
 
 
 async def filled(consul: Consul, count: int = 10) -> None:
@@ -25,8 +30,7 @@ async def test_a_lost_permission_holds_removals_until_it_is_back(consul, caplog,
         await consul.register("web", "web-9", node="n9")  # wakes the watches
         assert await consumer.turn() == []
         assert len(consumer.memos[service("web")].items) == 3
-        held = [record for record in caplog.records if record.message == "removals held"]
-        assert {record.stream for record in held} == {catalog(), service("web")}
+        assert {said["stream"] for said in held(caplog)} == {catalog(), service("web")}
         await consumer.discover()
         assert any(
             "removals are held" in problem and "the token may not see" in problem for problem in consumer.problems
@@ -40,7 +44,9 @@ async def test_who_has_no_token_and_sees_nothing_any_more_is_told_of_no_removal(
     await filled(consul, 3)
     async with consuming(consul.settings("web")) as consumer:
         await consumer.settle()
-        consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": _writes()}]})
+        nothing = {"service_prefix": {"": "deny"}, "node_prefix": {"": "deny"}}
+        denied = {"secret": "anonymous", "rules": nothing}
+        consul.server.cluster.acl.load({"default_policy": "allow", "tokens": [denied]})
         await consul.switch(bump={"indexes": ["services", "service.web"]})
         assert await consumer.turn() == []
         await consumer.discover()
@@ -49,6 +55,50 @@ async def test_who_has_no_token_and_sees_nothing_any_more_is_told_of_no_removal(
         await consul.switch(token={"secret": "anonymous", "rules": _writes()})
         await consul.deregister("web-0", node="n0")
         assert told(await consumer.believed()) == [("instance_removed", "web-0")]
+
+
+NARROWED = {"service_prefix": {"": "write"}, "node_prefix": {"": "write"}, "node": {"n1": "deny", "n2": "deny"}}
+
+
+async def test_without_a_token_a_removal_is_held_where_everybody_is_denied_by_default(consul, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sluice"), "propagate", True)
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 10)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.switch(token={"secret": "anonymous", "rules": NARROWED})
+        await consul.register("web", "web-9", node="n9", Port=81)
+        assert told(await consumer.turn()) == [("instance_changed", "web-9")]
+        assert len(consumer.memos[service("web")].items) == 10
+        assert ["its default is to deny" in said["reason"] for said in held(caplog)] == [True]
+        await consumer.discover()
+        assert ["its default is to deny" in problem for problem in consumer.problems] == [True, True]
+
+
+@pytest.mark.parametrize("accepted", [{"agent_token": "t"}, {"token": {"secret": "t", "rules": {}}}])
+async def test_without_a_token_a_removal_is_told_where_the_agent_has_one_or_a_part_is_accepted(consul, accepted):
+    consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": _writes()}]})
+    consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})
+    await filled(consul, 10)
+    await consul.switch(**accepted)
+    async with consuming(consul.settings("web", accept_filtered="agent_token" not in accepted)) as consumer:
+        await consumer.settle()
+        await consul.deregister("web-9", "n9")
+        assert told(await consumer.until(len)) == [("instance_removed", "web-9")]
+
+
+async def test_a_mass_removal_that_the_second_look_confirms_is_loud(consul, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sluice"), "propagate", True)
+    await filled(consul, 4)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        for number in (1, 2):
+            await consul.deregister(f"web-{number}", f"n{number}")
+        assert len(await consumer.until(len)) == 2
+    [record] = [record for record in caplog.records if record.message == "removals confirmed"]
+    said = vars(record)
+    assert (record.levelname, said["stream"], said["count"]) == ("WARNING", service("web"), 2)
+    assert said["reason"] == "2 of 4 are gone, more than 30%"
 
 
 async def test_a_snapshot_has_what_is_held(consul):

@@ -208,3 +208,40 @@ async def test_a_position_of_another_source_is_refused(consul):
     async with consuming(consul.settings("web")) as consumer:
         with pytest.raises(PositionLostError, match="'garbage' is not a Consul position"):
             await consumer.observer.observe(service("web"), None, Position("garbage"))
+
+
+async def test_two_spellings_of_a_name_are_one_stream(consul):
+    await consul.register("web")
+    await consul.register("Web", "web-2")
+    async with consuming(consul.settings("*")) as consumer:
+        events = await consumer.settle()
+        assert sorted(told(events)) == [
+            ("instance_seen", "consul"),
+            ("instance_seen", "web"),
+            ("instance_seen", "web-2"),
+            ("service_seen", "Web"),
+            ("service_seen", "consul"),
+            ("service_seen", "web"),
+        ]
+        await consul.register("web", Port=81, Tags=["v2"])
+        await consumer.until(lambda events: ("instance_changed", "web") in told(events))
+        assert await consumer.settle() == []
+
+
+async def test_a_service_is_watched_however_its_name_is_spelled(consul):
+    await consul.register("web", status="passing")
+    async with consuming(consul.settings("Web")) as consumer:
+        await consumer.settle()
+        await consul.check("web:up", "critical", service_id="web")
+        assert await consumer.probe() == {service("Web")}
+
+
+async def test_a_name_that_no_path_can_have_holds_up_no_other(consul):
+    await consul.register("web")
+    await consul.register(".", "dot")
+    async with consuming(consul.settings("*")) as consumer:
+        await consumer.settle()
+        assert service(".") not in consumer.streams
+        assert [problem for problem in consumer.problems if "a service named ." in problem]
+        await consul.register("web", Port=81)
+        await consumer.until(lambda events: ("instance_changed", "web") in told(events))
