@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from shared import naming
 from shared.errors import ConfigError, StaleError, TransientError
 from shared.events import Journal, Part, Position, Saved, Stream
+from shared.memo import MAX_PARTS
 from tests.conformance.store_suite import Account
 
 WEB = naming.stream("consul1", "dc1", "service", "web")
@@ -26,6 +28,11 @@ def content(journal: Journal) -> object:
     return replace(
         journal, outbox=Part(journal.outbox.data), memo=tuple(Part(p.data) for p in journal.memo), dropped=()
     )
+
+
+def blobs_of(journal: Journal) -> set[str]:
+    """Return the names of the blobs that a journal refers to."""
+    return {part.blob for part in (journal.outbox, *journal.memo) if part.blob}
 
 
 class JournalSuite:
@@ -103,11 +110,24 @@ class JournalSuite:
         saved = await journals.save(Saved(journal(sizes=(10, 10))))
         for sizes in ((200_000, 30_000, 30_000), (10, 30_000, 30_000), (10, 20)):
             fresh = journal(last=str(len(sizes)), sizes=sizes)
-            gone = {p.blob for p in (saved.value.outbox, *saved.value.memo) if p.blob}
-            saved = await journals.save(Saved(replace(fresh, dropped=tuple(gone)), saved.etag))
+            saved = await journals.save(Saved(replace(fresh, dropped=tuple(blobs_of(saved.value))), saved.etag))
             found = await account.process().journals.find(WEB)
             assert found is not None
             assert content(found.value) == content(fresh)
+
+    async def test_the_largest_journal_may_be_written_whole_by_one_process_after_another(
+        self, account: Account
+    ) -> None:
+        etag: str | None = None
+        dropped: tuple[str, ...] = ()
+        for last in range(2):
+            fresh = journal(last=f"{last}", sizes=(30_000, 30_000))
+            gone = tuple(f"{uuid.uuid4().hex}/{uuid.uuid4().hex}" for _ in range(1 + MAX_PARTS))
+            await account.process().journals.save(Saved(replace(fresh, dropped=(*dropped, *gone)), etag))
+            found = await account.process().journals.find(WEB)
+            assert found is not None
+            assert content(found.value) == content(fresh)
+            etag, dropped = found.etag, found.value.dropped
 
     async def test_a_journal_of_a_newer_release_is_held_and_holds_up_no_other(self, account: Account) -> None:
         journals = account.process().journals

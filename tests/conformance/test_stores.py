@@ -26,6 +26,7 @@ from shared import naming
 from shared.clock import ManualClock
 from shared.errors import ConfigError, LeaseError, StaleError, TransientError
 from shared.events import Mark, Part, Saved, Stream
+from shared.memo import MAX_PARTS
 from shared.ports import Lease
 from shared.settings.model import AzureSettings
 from shared.stores.azure.account import AzureAccount
@@ -42,7 +43,7 @@ from shared.stores.memory import (
     MemoryMarkStore,
     MemoryStateStore,
 )
-from tests.conformance.journal_suite import WEB, JournalSuite, journal
+from tests.conformance.journal_suite import WEB, JournalSuite, blobs_of, content, journal
 from tests.conformance.store_suite import LEASE_S, Account, Process, StoreSuite, saved, state, streams_in
 
 LIVE = os.environ.get("SLUICE_TEST_STORAGE", "")
@@ -159,6 +160,10 @@ class InAzure:
         await call()
         counts = (await self.state())["counts"]
         return {service: count for service, count in counts.items() if count}
+
+    async def memo_blobs(self) -> set[str]:
+        async with BlobServiceClient.from_connection_string(self.connection_string) as blobs:
+            return {name async for name in blobs.get_container_client(self.memos).list_blob_names()}
 
     async def close(self) -> None:
         for account in self.accounts:
@@ -313,9 +318,75 @@ async def test_of_a_large_journal_only_the_new_parts_are_stored_and_nothing_is_l
     assert requests == {"blob": 2, "table": 1}  # one part up, one deleted
     found = await journals.find(WEB)
     assert found is not None
-    async with BlobServiceClient.from_connection_string(local_azure.connection_string) as blobs:
-        kept = {name async for name in blobs.get_container_client(local_azure.memos).list_blob_names()}
-    assert kept == {part.blob for part in (found.value.outbox, *found.value.memo)}
+    assert await local_azure.memo_blobs() == blobs_of(found.value)
+
+
+async def test_what_many_writers_in_a_row_dropped_is_deleted_though_each_died_before_it_did(
+    local_azure: InAzure,
+) -> None:
+    refused = {"match": local_azure.memos, "method": "DELETE", "status": 503, "count": 999}
+    dropped: tuple[str, ...] = ()
+    etag = None
+    for number in range(6):
+        value = replace(journal(sizes=(30_000,) * 50), dropped=dropped)
+        await local_azure.fault({"fail": refused})
+        await local_azure.process().journals.save(Saved(value, etag))
+        await local_azure.fault({"clear": True})
+        found = await local_azure.process().journals.find(WEB)
+        assert found is not None
+        assert await local_azure.memo_blobs() == blobs_of(found.value) | set(found.value.dropped), number
+        etag, dropped = found.etag, (*found.value.dropped, *blobs_of(found.value))
+    assert len(dropped) < 6 * 50
+
+
+async def test_a_journal_of_many_small_parts_has_no_more_properties_than_an_entity_may_have(
+    local_azure: InAzure,
+) -> None:
+    wanted = journal(sizes=(10,) * (1 + MAX_PARTS))
+    await local_azure.process().journals.save(Saved(wanted))
+
+    async with TableServiceClient.from_connection_string(local_azure.connection_string) as service:
+        [entity] = [each async for each in service.get_table_client(local_azure.table).list_entities()]
+    assert len(entity.keys() - {"PartitionKey", "RowKey"}) <= 252
+    found = await local_azure.process().journals.find(WEB)
+    assert found is not None
+    assert content(found.value) == content(wanted)
+
+
+async def test_a_journal_that_is_refused_says_so_and_leaves_nothing_behind(local_azure: InAzure) -> None:
+    journals = local_azure.process().journals
+    saved = await journals.save(Saved(journal(sizes=(30_000, 30_000))))
+    kept = await local_azure.memo_blobs()
+    too_large = replace(journal(sizes=(30_000, 30_000)), head="x" * 40_000)
+
+    with pytest.raises(TransientError, match=f"journal of {WEB} .*400 PropertyValueTooLarge.*snapshot") as raised:
+        await journals.save(Saved(too_large, saved.etag))
+
+    assert raised.value.lasting
+    assert await local_azure.memo_blobs() == kept
+
+
+async def test_a_journal_of_which_a_part_cannot_be_stored_leaves_nothing_behind(local_azure: InAzure) -> None:
+    journals = local_azure.process().journals
+    saved = await journals.save(Saved(journal(sizes=(30_000, 30_000))))
+    kept = await local_azure.memo_blobs()
+    await local_azure.fault({"fail": {"match": local_azure.memos, "method": "PUT", "status": 503, "count": 1}})
+
+    with pytest.raises(TransientError, match="503"):
+        await journals.save(Saved(journal(sizes=(30_000,) * 40), saved.etag))
+
+    assert await local_azure.memo_blobs() == kept
+
+
+async def test_a_journal_whose_answer_was_lost_keeps_its_parts(local_azure: InAzure) -> None:
+    journals = local_azure.process().journals
+    saved = await journals.save(Saved(journal()))
+    wanted = journal(sizes=(30_000, 30_000))
+    await local_azure.lose_answer(journals.save(Saved(wanted, saved.etag)))
+
+    found = await journals.find(WEB)
+    assert found is not None
+    assert content(found.value) == content(wanted)
 
 
 async def test_a_journal_whose_part_is_gone_says_what_to_do(local_azure: InAzure) -> None:

@@ -2,14 +2,18 @@
 
 A blob is named once and never written again, so that whoever still holds an older version of the journal reads what
 that version said, or nothing.
+
+Source:
+    https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 """
 
 import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import batched
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -26,7 +30,14 @@ from shared.stores.azure.entities import get, put
 
 INLINE_BYTES = 48 * 1024
 """Up to so many bytes all parts together stay in the entity; a property holds 64 KiB."""
+INLINE_PARTS = 200
+"""Up to so many parts, each a property of its own; an entity has 252."""
+MAX_CARRIED = 128
+"""Names of dropped blobs that a version carries on. It may drop each blob of the one before as well, and a property
+holds 32 Ki characters, 481 names."""
 AT_ONCE = 16
+
+REMEDY = "delete the journal's entity to begin with a snapshot"
 
 log = logging.getLogger("sluice.stores")
 
@@ -74,59 +85,63 @@ class AzureJournalStore:
 
         Raises:
             StaleError: somebody else wrote it.
+            TransientError: the store is away, or refuses it: that is lasting, and nothing was written.
         """
-        value, new = await self._aside(journal.value)
+        value, new = _aside(journal.value)
+        blobs = [part.blob for part in new]
+        await self._upload(new)
         entity = forms.journal_entity(Saved(value, journal.etag), self._writer)
-        etag = await put(self._account, self._table, entity, journal.etag)
+        try:
+            etag = await put(self._account, self._table, entity, journal.etag)
+        except TransientError as why:
+            if not why.lasting:  # it may have been written
+                raise
+            await self._clean(blobs)
+            reason = f"the journal of {value.stream} cannot be stored: {why.message}"
+            raise TransientError(reason, lasting=True, hint=why.hint or REMEDY) from why
         if etag is None:
-            await self._delete(new)
+            await self._clean(blobs)
             reason = f"the journal of {value.stream} was changed by somebody else"
             raise StaleError(reason, hint="read it again")
-        await self._delete(value.dropped)
+        await self._clean(value.dropped)
         return Saved(replace(value, dropped=()), etag)
 
-    async def _aside(self, journal: Journal) -> tuple[Journal, Sequence[str]]:
-        """Store parts as blobs when they are too much for an entity; return the journal, and the new blobs."""
-        parts = (journal.outbox, *journal.memo)
-        if sum(len(part.data) for part in parts) <= INLINE_BYTES:
-            dropped = (*journal.dropped, *(part.blob for part in parts if part.blob))
-            outbox, *memo = (Part(part.data) for part in parts)
-            return replace(journal, outbox=outbox, memo=tuple(memo), dropped=dropped), ()
-        folder = hashlib.sha256(journal.stream.encode()).hexdigest()[:32]
-        named = [
-            part if part.blob or not part.data else replace(part, blob=f"{folder}/{uuid.uuid4().hex}") for part in parts
-        ]
-        new = [part for part, before in zip(named, parts, strict=True) if part.blob and not before.blob]
-        for some in batched(new, AT_ONCE, strict=False):
-            await asyncio.gather(*map(self._upload, some))
-        outbox, *memo = named
-        return replace(journal, outbox=outbox, memo=tuple(memo)), [part.blob for part in new]
+    async def _upload(self, parts: Sequence[Part]) -> None:
+        """Store parts, all or none."""
 
-    async def _upload(self, part: Part) -> None:
-        async def upload(container: ContainerClient) -> None:
-            await container.upload_blob(part.blob, part.data, overwrite=True)
+        async def upload(part: Part) -> None:
+            await self._account.on_container(
+                self._container, lambda container: container.upload_blob(part.blob, part.data, overwrite=True)
+            )
 
-        await self._account.on_container(self._container, upload)
+        try:
+            await _all(map(upload, parts))
+        except TransientError:
+            await self._clean([part.blob for part in parts])
+            raise
+
+    async def _clean(self, blobs: Sequence[str]) -> None:
+        """Delete blobs that nothing refers to; those that stay behind are named again by the next version, or lost."""
+        try:
+            await self._delete(blobs)
+        except TransientError as why:
+            log.warning("blobs left behind", extra={"blobs": ",".join(blobs), "reason": str(why)})
 
     async def _delete(self, blobs: Sequence[str]) -> None:
-        """Delete blobs that nothing refers to; those that stay behind are named again by the next version, or lost."""
-
-        async def delete(container: ContainerClient) -> None:
-            for blob in blobs:
-                try:
-                    await container.delete_blob(blob)
-                except ResourceNotFoundError as why:
-                    if code(why) == "ContainerNotFound":
-                        raise
-
-        if blobs:
+        async def delete(container: ContainerClient, blob: str) -> None:
             try:
-                await self._account.on_container(self._container, delete)
-            except TransientError as why:
-                log.warning("blobs left behind", extra={"blobs": ",".join(blobs), "reason": str(why)})
+                await container.delete_blob(blob)
+            except ResourceNotFoundError as why:
+                if code(why) == "ContainerNotFound":
+                    raise
+
+        await _all(self._account.on_container(self._container, partial(delete, blob=blob)) for blob in blobs)
 
     async def _journal(self, entity: TableEntity) -> Saved[Journal]:
         journal = forms.journal_of(entity)
+        if len(journal.dropped) > MAX_CARRIED:
+            await self._delete(journal.dropped)
+            journal = replace(journal, dropped=())
         outbox, *memo = await asyncio.gather(
             *(self._whole(journal.stream, part) for part in (journal.outbox, *journal.memo))
         )
@@ -145,6 +160,29 @@ class AzureJournalStore:
         data = await self._account.on_container(self._container, download)
         if data is None:
             reason = f"stream {stream} is held: blob {self._container}/{part.blob} of its journal is gone"
-            hint = "restore the blob, or delete the journal's entity to begin with a snapshot"
-            raise ConfigError(reason, hint=hint)
+            raise ConfigError(reason, hint=f"restore the blob, or {REMEDY}")
         return Part(data, part.blob)
+
+
+def _aside(journal: Journal) -> tuple[Journal, Sequence[Part]]:
+    """Name blobs for the parts when they are too much for an entity; return the journal, and the parts to store."""
+    parts = (journal.outbox, *journal.memo)
+    if sum(len(part.data) for part in parts) <= INLINE_BYTES and len(parts) <= INLINE_PARTS:
+        dropped = (*journal.dropped, *(part.blob for part in parts if part.blob))
+        outbox, *memo = (Part(part.data) for part in parts)
+        return replace(journal, outbox=outbox, memo=tuple(memo), dropped=dropped), ()
+    folder = hashlib.sha256(journal.stream.encode()).hexdigest()[:32]
+    named = [
+        part if part.blob or not part.data else replace(part, blob=f"{folder}/{uuid.uuid4().hex}") for part in parts
+    ]
+    outbox, *memo = named
+    new = [part for part, before in zip(named, parts, strict=True) if part.blob and not before.blob]
+    return replace(journal, outbox=outbox, memo=tuple(memo)), new
+
+
+async def _all(calls: Iterable[Awaitable[object]]) -> None:
+    """Wait for calls, some at a time, until one fails; none goes on after that."""
+    for some in batched(calls, AT_ONCE, strict=False):
+        for outcome in await asyncio.gather(*some, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome

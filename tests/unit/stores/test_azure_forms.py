@@ -10,7 +10,9 @@ from azure.data.tables import EntityProperty
 
 from shared.errors import ConfigError
 from shared.events import Journal, Mark, Part, Position, Saved, Stream, StreamState
+from shared.memo import MAX_PARTS
 from shared.stores.azure import forms
+from shared.stores.azure.journals import INLINE_BYTES, INLINE_PARTS, MAX_CARRIED
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STREAM = Stream("sql1/TestDB/dbo/Persons")
@@ -85,6 +87,19 @@ def test_the_golden_forms_are_read() -> None:
     assert forms.state_of(stored("state-fresh.v1.json")) == FRESH
     assert forms.mark_of(stored("mark.v1.json")) == MARK
     assert forms.journal_of(stored("journal.v1.json")) == JOURNAL
+
+
+def test_the_largest_journal_that_drops_all_of_one_as_large_fits_into_an_entity() -> None:
+    names = [f"{'f' * 32}/{number:032x}" for number in range(MAX_CARRIED + 1 + MAX_PARTS)]
+    outbox, *memo = (Part(b"", name) for name in names[MAX_CARRIED:])
+    journal = replace(JOURNAL, outbox=outbox, memo=tuple(memo), dropped=tuple(names))
+
+    entity = forms.journal_entity(Saved(journal), "writer")
+
+    sizes = [2 * len(value) for value in entity.values() if isinstance(value, str)]
+    assert max(sizes) <= 64 * 1024
+    assert sum(sizes) + INLINE_BYTES <= 1024 * 1024
+    assert len(entity) - 2 + INLINE_PARTS <= 252
 
 
 def test_properties_a_later_release_adds_to_a_form_are_passed_over() -> None:
