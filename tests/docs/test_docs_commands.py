@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from cli.__main__ import sluice
+from cli.commands import sluice
 from tests.docs.code import HOLE, modules, texts
 from tests.docs.markdown import FILES, ROOT, Block, blocks
 

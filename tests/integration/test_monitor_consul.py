@@ -270,6 +270,14 @@ async def test_a_second_ctrl_c_changes_nothing_wherever_the_first_one_has_got_to
         assert monitor.errors == []
 
 
+async def test_ctrl_c_while_it_is_loaded_ends_it_without_a_word(consul):
+    async with watching(consul, PYTHONPROFILEIMPORTTIME="1") as monitor:
+        await monitor.until_told(" click.core")
+        assert await monitor.end() == -signal.SIGINT
+    assert monitor.lines == []
+    assert [line for line in monitor.errors if not line.startswith("import time:")] == []
+
+
 async def test_it_can_be_ended_while_the_server_is_away(consul):
     async with monitoring("consul", "-a", "http://127.0.0.1:1") as monitor:
         await monitor.until_told("cannot serve now")
