@@ -9,13 +9,14 @@ from azure.storage.blob.aio import ContainerClient
 
 from shared import chain, naming
 from shared.errors import ConfigError, StaleError
-from shared.events import Mark, Record, Saved, StreamState
+from shared.events import Journal, Mark, Part, Record, Saved, StreamState
 from shared.export import Beside, Copy, StreamCopy
 from shared.ports import Clock
 from shared.stores.azure import forms, odata
 from shared.stores.azure.account import AzureAccount
 from shared.stores.azure.entities import get
 from shared.stores.azure.forms import Entity
+from shared.stores.azure.journals import AzureJournalStore
 from shared.stores.azure.tables import AzureStateStore, transact
 from shared.stores.azure.taking import others
 
@@ -31,7 +32,7 @@ class _Wanted:
 
     state: StreamState | None
     marks: Mapping[str, Mark]
-    beside: Sequence[tuple[Entity, Beside]]
+    beside: Sequence[tuple[Entity, Beside | Journal]]
 
 
 class AzureRestoring:
@@ -46,6 +47,7 @@ class AzureRestoring:
         self._destinations = destinations
         self._clock = clock
         self._states = AzureStateStore(account, table)
+        self._journals = AzureJournalStore(account, table, container)
         self._writer = uuid.uuid4().hex
 
     async def there(self, copy: Copy) -> list[str]:
@@ -140,7 +142,18 @@ class AzureRestoring:
         return etags[-1] if etags else None
 
     async def _write_beside(self, wanted: _Wanted) -> bool:
-        return all([await self._put(entity, each.blobs, await self._stored(entity)) for entity, each in wanted.beside])
+        return all([await self._write_one(entity, each) for entity, each in wanted.beside])
+
+    async def _write_one(self, entity: Entity, each: Beside | Journal) -> bool:
+        stored = await self._stored(entity)
+        if isinstance(each, Beside):
+            return await self._put(entity, each.blobs, stored)
+        etag = stored.metadata["etag"] if stored is not None else None
+        try:
+            await self._journals.save(Saved(replace(each, dropped=_replaced(stored)), etag))
+        except StaleError:
+            return False
+        return True
 
     async def _release(self, state: StreamState | None, etag: str) -> bool:
         outcome = (await self._states.save([Saved(state, etag)]))[0] if state is not None else None
@@ -177,7 +190,33 @@ def _read(each: StreamCopy) -> _Wanted:
         reason = "it holds what belongs to another stream"
         raise ConfigError(reason, hint="give a file as `sluice state export` wrote it")
     by_name = {str(mark["destination"]): forms.mark_of(mark) for mark in marks}
-    return _Wanted(state, by_name, [(_entity(one), one) for one in each.beside])
+    beside = [(_entity(one), one) for one in each.beside]
+    journal = forms.journal_key(each.stream)
+    return _Wanted(state, by_name, [(e, _journal(e, one) if _key(e) == journal else one) for e, one in beside])
+
+
+def _journal(entity: Entity, beside: Beside) -> Journal:
+    """Return a journal as it goes on.
+
+    How far was seen is left out: changes may have been told since, under the positions that would follow. So the source
+    numbers what it sees from now on as if it had never looked, and a position names one change for ever.
+    """
+    journal = forms.journal_of(entity)
+    try:
+        parts = [Part(beside.blobs[part.blob] if part.blob else part.data) for part in (journal.outbox, *journal.memo)]
+    except KeyError as why:
+        reason = f"blob {why} of its journal is not in it"
+        raise ConfigError(reason, hint="give a file as `sluice state export` wrote it") from why
+    return replace(journal, head="{}", outbox=parts[0], memo=tuple(parts[1:]), dropped=())
+
+
+def _replaced(stored: TableEntity | None) -> tuple[str, ...]:
+    """Return the blobs of a journal that is overwritten, as far as this release can tell."""
+    try:
+        journal = forms.journal_of(stored or {})
+    except ConfigError:
+        return ()
+    return tuple(part.blob for part in (journal.outbox, *journal.memo) if part.blob)
 
 
 def _entity(beside: Beside) -> Entity:
