@@ -174,6 +174,7 @@ def consul_command(*, service_name: str, mode: str, as_json: bool, colour: bool 
     "database",
     required=True,
     envvar="SqlServer",
+    show_envvar=True,
     metavar="TEXT",
     callback=_database,
     help="sqlserver:// URL or ODBC connection string. Others on this machine can see it in the list of processes: "

@@ -1,11 +1,13 @@
 """`sluice monitor consul`: what changes in a catalog, or among the instances of a service."""
 
+import logging
+
 import msgspec
 
-from cli.monitor import lines
+from cli.monitor import flags, lines
 from cli.monitor.screen import Contact, Screen, say
 from shared import naming
-from shared.errors import TransientError
+from shared.errors import ConfigError, TransientError
 from shared.events import ChangeEvent, Memo, Observation, Position, Stream
 from shared.formats.dstream import DStreamFormat
 from shared.ports import Clock, Observer
@@ -26,6 +28,7 @@ async def monitor(settings: ConsulSettings, service: str, screen: Screen, clock:
         ConfigError: Consul refuses.
         BrokenPipeError: nobody reads any more.
     """
+    logging.getLogger("sluice.consul").addFilter(_name_flags)
     contact = Contact("Consul", clock)
     watch = _Watch(_View(settings, service, screen), service)
     while True:
@@ -38,9 +41,22 @@ async def monitor(settings: ConsulSettings, service: str, screen: Screen, clock:
                     screen.check()
                     await clock.sleep(LOOK_S)
         except TransientError as why:  # a new observer has no back-off behind it: somebody is waiting
-            pause_s = contact.lose(why)
+            hint = flags.named(why.hint)
+            pause_s = contact.lose(TransientError(why.message, retry_after=why.retry_after, hint=hint))
             screen.check()
             await clock.sleep(pause_s)
+        except ConfigError as why:
+            raise _refusal(why) from why
+
+
+def _refusal(why: ConfigError) -> ConfigError:
+    return ConfigError(why.message, hint=flags.named(why.hint))
+
+
+def _name_flags(record: logging.LogRecord) -> bool:
+    if "hint" in vars(record):
+        vars(record)["hint"] = flags.named(vars(record)["hint"])
+    return True
 
 
 class _Watch:
@@ -60,7 +76,7 @@ class _Watch:
         found = [each.stream for each in streams]
         if problems and not self._is_partial:
             self._is_partial = True
-            say("\n".join(str(problem) for problem in problems))
+            say("\n".join(str(_refusal(problem)) for problem in problems))
         source, datacenter, *_ = naming.parts(found[0])
         self._stream = naming.stream(source, datacenter, "service", self._service) if self._service else found[0]
         if self._stream not in found:  # its name reads as a pattern, and nothing of that name is there yet

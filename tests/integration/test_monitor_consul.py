@@ -219,6 +219,7 @@ async def test_the_token_of_the_environment_is_used_and_never_shown(consul):
         assert await monitor.ended() == 2
         assert monitor.lines == []
         assert "ACL not found" in monitor.errors[0]
+        assert "(Consul does not know the token: give the token a policy with: " in monitor.errors[0]
         assert "another" not in "".join(monitor.errors)
 
 
@@ -228,6 +229,7 @@ async def test_a_token_that_sees_a_part_is_said_to_unless_that_is_accepted(consu
     async with watching(consul, CONSUL_HTTP_TOKEN="t") as monitor:
         said = await monitor.until_told("the token may not see everything")
         assert 'service_prefix "" { policy = "read" }' in said
+        assert said.endswith("; or add --accept-filtered)")
         await monitor.until_said("0 services.")
     async with watching(consul, "--accept-filtered", CONSUL_HTTP_TOKEN="t") as monitor:
         await monitor.until_said("0 services.")
@@ -246,10 +248,25 @@ async def test_certificates_of_both_sides_are_checked(tmp_path):
         address = ("consul", "-a", f"https://127.0.0.1:{server.port}")
         async with monitoring(*address) as monitor:
             assert await monitor.ended() == 2
-            assert "name the authority in ca_file" in monitor.errors[0]
+            assert "name the authority in --ca-file; --client-cert and --client-key if" in monitor.errors[0]
         shown = ("--client-cert", str(certificate), "--client-key", str(key))
         async with monitoring(*address, "--ca-file", str(certificate), *shown, "-p", "0.5") as monitor:
             await monitor.until_said("1 services.")
+
+
+async def test_a_port_without_tls_is_thought_of_where_https_fails(consul):
+    async with monitoring("consul", "-a", consul.address.replace("http", "https")) as monitor:
+        assert await monitor.ended() == 2
+    assert "or does the port speak http:// only?" in monitor.errors[0]
+
+
+async def test_what_a_log_line_advises_is_an_option_too(consul):
+    await consul.register("web")
+    async with watching(consul, "-p", "0.5", CONSUL_HTTP_TOKEN="t") as monitor:
+        await monitor.until_said("2 services.")
+        consul.server.cluster.acl.load({"default_policy": "deny", "tokens": [{"secret": "t", "rules": {}}]})
+        said = await monitor.until_told("removals held")
+        assert "add --accept-filtered" in said
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -136,7 +136,7 @@ async def test_it_ends_soon_while_the_driver_waits_for_a_server_that_does_not_an
     ("arguments", "connection", "said"),
     [
         ([], "Server=h;Database=d", "Missing option '--table'"),
-        (["--table", "Persons"], "", "Missing option '--connection-string'"),
+        (["--table", "Persons"], "", "Missing option '--connection-string' (env var: 'SqlServer')"),
         (["--table", "a.b.c"], "Server=h;Database=d", "is not the name of a table"),
         (["--table", "Persons"], "Server=h;PWD=hunter2", "names no database"),
         (["--table", "Persons"], "hunter2", "neither a sqlserver:// URL nor an ODBC connection string"),

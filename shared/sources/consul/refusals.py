@@ -69,7 +69,10 @@ def unreachable(why: Exception, address: str) -> SluiceError:
         return ConfigError("the token holds characters that a header cannot have", hint="correct token of the source")
     cause = _cause(why)
     if isinstance(why, requests.exceptions.SSLError) and "EOF" not in cause:
-        hint = "name the authority in ca_file; client_cert and client_key if Consul verifies its clients"
+        hint = (
+            "name the authority in ca_file; client_cert and client_key if Consul verifies its clients; or does the "
+            "port speak http:// only?"
+        )
         return ConfigError(f"no trusted connection to {address}: {cause}", hint=hint)
     if isinstance(why, requests.exceptions.Timeout):
         return TransientError(f"{address} did not answer in time", hint="is Consul overloaded, or behind a firewall?")
