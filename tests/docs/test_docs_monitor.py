@@ -1,9 +1,11 @@
 """What the README shows of `sluice monitor` is what a terminal shows, times and the port aside."""
 
+import json
 import re
 import shlex
 
 import click
+import pytest
 
 from cli.monitor.commands import consul_command
 from shared.sources.consul.watches import HELD_S
@@ -47,3 +49,15 @@ async def test_the_readme_shows_what_a_terminal_shows():
         printed = "\n".join(monitor.lines).replace(consul.address, ADDRESS) + "\n"
     assert TIME.findall(printed)
     assert TIME.sub("TIME", printed) == TIME.sub("TIME", expected)
+
+
+@pytest.mark.parametrize("mode", [(), ("--mode", "instance", "--service-name", "web")])
+async def test_a_summary_is_as_the_page_shows_it(mode):
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = [json.loads(text)["summary"] for text in re.findall(r'`(\{"summary":.*?\}\})`', page)]
+    async with serving() as consul, monitoring("consul", "--json", *mode, "-a", consul.address) as monitor:
+        await monitor.until(lambda lines: any("summary" in line for line in lines))
+        *bodies, last = monitor.objects()
+    assert [*last["summary"]] in [[*summary] for summary in shown]
+    assert len(shown) == 2
+    assert all("summary" not in body for body in bodies)
