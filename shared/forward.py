@@ -95,8 +95,8 @@ class Forward:
             StaleError: somebody else changed the stream; it must be read again.
             TransientError: the store is away.
         """
-        log.error("stream halted", extra={"stream": held.state.stream, "reason": reason})
         await self._save(held, replace(held.state, status="halted", reason=reason))
+        log.error("stream halted", extra={"stream": held.state.stream, "reason": reason})
 
     def is_far_ahead(self, held: Held) -> bool:
         """Whether as many packs are under way as are allowed, or an unknown number."""

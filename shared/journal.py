@@ -42,6 +42,7 @@ class JournaledSource:
         self._at_hand: dict[Stream, Mapping[str, Any]] = {}
         self._count_at_hand = 0
         self._unfinished: set[Stream] = set()
+        self._told: dict[Stream, Position] = {}
 
     async def discover(self) -> tuple[Sequence[FoundStream], Sequence[ConfigError]]:
         """Return what the observer finds, given the streams that have a journal."""
@@ -71,18 +72,25 @@ class JournaledSource:
         """Return what the journal holds after `after`; when that is nothing, look, and write down what changed."""
         kept = await self._load()
         while True:
-            saved, journal = _checked(kept, stream, after)
+            saved, journal = _journal(kept, stream)
             events = () if after < journal.base else _after(journal, after)
-            if not events:
-                self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
-                try:
+            is_lost = "" < after < journal.base
+            try:
+                if is_lost or (events and self._told.get(stream) != after):  # it is read again: is it from an import?
+                    await self._check_kept(stream)
+                if is_lost:
+                    raise _lost(stream, after, journal)
+                if not events:
+                    self._unfinished.add(stream)  # what the observer told and nobody wrote down is asked for again
                     events = await self._look(saved, journal, after)
-                except StaleError:
-                    await self._find(stream)
-                    continue
-                self._unfinished.discard(stream)
+                    self._unfinished.discard(stream)
+            except StaleError:
+                self._unfinished.add(stream)
+                await self._find(stream)
+                continue
             taken = events[: max(limit, 1)]
-            return Batch(taken, taken[-1].position if taken else after, more=len(taken) < len(events))
+            self._told[stream] = taken[-1].position if taken else after
+            return Batch(taken, self._told[stream], more=len(taken) < len(events))
 
     async def check(self, stream: Stream, after: Position) -> None:
         """See that reading can go on after `after`, a position that somebody typed; looks at nothing.
@@ -90,7 +98,9 @@ class JournaledSource:
         Raises:
             PositionLostError: the stream was not that far yet, or what follows was delivered and is kept no longer.
         """
-        _, journal = _checked(await self._load(), stream, after)
+        _, journal = _journal(await self._load(), stream)
+        if "" < after < journal.base:
+            raise _lost(stream, after, journal)
         told = {journal.base, journal.last, *(event.position for event in memo.events_of(journal.outbox))}
         if after and after not in told:
             reason = f"it was observed up to {journal.last or 'nothing'}, which {after} is not among"
@@ -169,10 +179,11 @@ class JournaledSource:
         return self._kept
 
     async def _check_kept(self, stream: Stream) -> None:
-        """See that a look which found nothing was compared with the newest journal.
+        """See that the journal at hand is the newest one.
 
         Raises:
-            StaleError: another process has told something meanwhile, which may be undone by now.
+            StaleError: another process has told something meanwhile, which may be undone by now; or an older
+                journal was imported.
         """
         found = await self._journals.find(stream)
         if found is None or found.etag != self._kept[stream].etag:
@@ -189,15 +200,10 @@ class JournaledSource:
             self._kept.pop(stream, None)
 
 
-def _checked(
-    kept: Mapping[Stream, Saved[Journal]], stream: Stream, after: Position
-) -> tuple[Saved[Journal] | None, Journal]:
-    """Return a journal, and as it was stored, if it was; it still holds what follows `after`."""
+def _journal(kept: Mapping[Stream, Saved[Journal]], stream: Stream) -> tuple[Saved[Journal] | None, Journal]:
+    """Return a journal as it was stored, if it was; and what is in it."""
     saved = kept.get(stream)
-    journal = saved.value if saved is not None else Journal(stream)
-    if after < journal.base and after:
-        raise _lost(stream, after, journal)
-    return saved, journal
+    return saved, saved.value if saved is not None else Journal(stream)
 
 
 def _after(journal: Journal, after: Position) -> Sequence[ChangeEvent]:
