@@ -227,3 +227,18 @@ async def test_a_lost_position_halts_the_stream_with_reason_and_remedy_and_resum
     world.store(chain.skipped(state, Position("0000000002-999999")))
     await capture.tick()
     assert world.state().position == event.position
+
+
+async def test_a_halt_that_somebody_elses_save_came_before_is_not_said(caplog):
+    world = World()
+    capture = world.capture()
+    await capture.tick()
+    world.commit()
+    world.source.clean_up(PERSONS)
+    world.change(ring=False, parks=1)
+    await world.clock.advance(2.0)
+
+    await capture.tick()
+
+    assert world.state().status == "running"
+    assert not [record for record in caplog.records if record.message == "stream halted"]
