@@ -8,7 +8,7 @@ leave the journal only below the place where a repair would begin.
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,9 @@ from shared.ports import JournalStore, Observer, StateStore
 
 ITEMS_AT_HAND = 20_000
 """Items of the streams that changed last are kept decoded, so many in all; the others are compressed."""
+
+LATEST: Final = Position("-")
+"""Where a stream begins that is told without its first snapshot: behind the very beginning, before every position."""
 
 
 class JournaledSource:
@@ -52,20 +55,27 @@ class JournaledSource:
         if self._start == "latest":
             if self._without_snapshot is None:  # what appears later is a change, also while nobody looked
                 self._without_snapshot = frozenset(each.stream for each in found if is_new)
-            found = [replace(each, first=_last(kept.get(each.stream))) for each in found]
+            found = [replace(each, first=self._first(kept.get(each.stream), each.stream)) for each in found]
         return found, problems
 
-    async def probe(self, after: Mapping[Stream, Position]) -> frozenset[Stream]:
-        """Return the streams that may have changed, or whose journal ends elsewhere than at the position.
+    def _first(self, saved: Saved[Journal] | None, stream: Stream) -> Position:
+        return LATEST if saved is None and stream in (self._without_snapshot or ()) else _last(saved)
 
-        That is before it where another process has written meanwhile. A stream that nobody asked for may be among them:
-        discovery has not found it yet.
+    async def probe(self, after: Mapping[Stream, Position]) -> frozenset[Stream]:
+        """Return the streams that may have changed, or whose journal holds something after the position.
+
+        And those whose journal ends before it, once: another process has written meanwhile. A stream that nobody asked
+        for may be among them: discovery has not found it yet.
         """
         if not after:
             return frozenset()
         kept = await self._load()
         changed = await self._observer.probe(after.keys())
-        elsewhere = {stream for stream, position in after.items() if _last(kept.get(stream)) != position}
+        elsewhere = {
+            stream
+            for stream, position in after.items()
+            if (last := _last(kept.get(stream))) > position or (last < position != self._told.get(stream))
+        }
         return changed | elsewhere | (self._unfinished & after.keys())
 
     async def read(self, stream: Stream, after: Position, limit: int) -> Batch:
@@ -102,7 +112,8 @@ class JournaledSource:
         if "" < after < journal.base:
             raise _lost(stream, after, journal)
         told = {journal.base, journal.last, *(event.position for event in memo.events_of(journal.outbox))}
-        if after and after not in told:
+        state = (await self._states.find(stream)).state
+        if after and after not in told and (state is None or after != state.value.position):
             reason = f"it was observed up to {journal.last or 'nothing'}, which {after} is not among"
             raise PositionLostError(stream, reason, hint="give a position that `sluice status` or the log has shown")
 
@@ -114,14 +125,15 @@ class JournaledSource:
         """
         again = after < journal.base
         before = self._memo(journal) if saved is not None else None
-        known = max(after, journal.last)
-        seen = await self._observer.observe(journal.stream, before, known, snapshot=again)
-        if saved is None and journal.stream in (self._without_snapshot or ()):
-            seen = replace(seen, events=())
-        if before is not None and not seen.events and known == journal.last and not again:
+        above = max(after, journal.last)
+        above = Position("") if above == LATEST else above
+        seen = await self._observer.observe(journal.stream, before, above, snapshot=again)
+        if saved is None and after == LATEST:
+            seen, journal = replace(seen, events=()), replace(journal, base=LATEST, last=LATEST)
+        if before is not None and not seen.events and not again:
             await self._check_kept(journal.stream)
             return ()
-        fresh = await self._written(replace(journal, last=known), before, seen, again=again)
+        fresh = await self._written(journal, before, seen, again=again)
         stored = await self._journals.save(Saved(fresh, saved.etag if saved is not None else None))
         self._kept[journal.stream] = stored
         self._keep_at_hand(journal.stream, seen.memo.items)

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import PositionLostError, TransientError
-from shared.events import Batch, Mark, Position, Saved
+from shared.events import Batch, Mark, Position, Saved, StreamState
 from shared.journal import JournaledSource
 from shared.stores.memory import MemoryAccount, MemoryJournalStore, MemoryStateStore
 from tests.unit.registry import API, WEB, Registry, RegistryObserver, applied
@@ -197,6 +197,18 @@ async def test_what_another_process_wrote_down_after_one_had_looked_is_named_by_
     assert await one.probe({WEB: later.position}) == set()
 
 
+async def test_a_position_before_one_that_nobody_told_is_not_looked_at_for_ever(place):
+    place.registry.put("a")
+    source = place.process()
+    batch = await source.read(WEB, START, 10)
+    await source.read(WEB, Position("0000000009-000001"), 10)
+
+    later = place.process()
+    await later.read(WEB, batch.position, 10)
+
+    assert await later.probe({WEB: batch.position}) == set()
+
+
 async def test_a_position_beyond_all_that_is_known_is_looked_at_once(place):
     source, far = place.process(), Position("0000000009-000001")
     assert await source.probe({WEB: far}) == {WEB}
@@ -319,18 +331,41 @@ async def test_discovery_knows_the_streams_that_have_a_journal_though_their_subj
 async def test_starting_at_the_latest_place_there_is_no_snapshot(place):
     place.registry.put("a")
     source = place.process(start="latest")
-    await source.discover()
-    assert (await source.read(WEB, START, 10)).events == ()
+    found, _ = await source.discover()
+    (start,) = (each.first for each in found)
+    assert (await source.read(WEB, start, 10)).events == ()
     place.registry.put("b")
 
-    assert told(await source.read(WEB, START, 10)) == [("c", "b")]
+    assert told(await source.read(WEB, start, 10)) == [("c", "b")]
+
+
+async def test_starting_at_the_latest_place_a_snapshot_can_be_asked_for_later(place):
+    place.registry.put("a")
+    source = place.process(start="latest")
+    found, _ = await source.discover()
+    (start,) = (each.first for each in found)
+    await source.read(WEB, start, 10)
+    assert told(await source.read(WEB, START, 10)) == [("r", "a")]
+
+
+async def test_starting_at_the_latest_place_goes_on_so_in_another_process(place):
+    place.registry.put("a")
+    found, _ = await place.process(start="latest").discover()
+    (start,) = (each.first for each in found)
+    place.registry.put("b", API)
+    await place.process().read(API, START, 10)
+
+    source = place.process(start="latest")
+    await source.discover()
+
+    assert (await source.read(WEB, start, 10)).events == ()
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_starting_at_the_latest_place_what_appears_later_is_told_all_the_same(place, restarted):
     source = place.process(start="latest")
-    await source.discover()
-    await source.read(WEB, START, 10)
+    found, _ = await source.discover()
+    await source.read(WEB, found[0].first, 10)
     place.registry.put("a", API)
 
     later = place.process(start="latest") if restarted else source
@@ -354,7 +389,8 @@ async def test_a_position_that_somebody_typed_is_checked_without_a_look(place):
     place.registry.put("b")
 
     source = place.process()
-    for good in (START, first.position):
+    place.account.states[WEB] = Saved(StreamState(WEB, Position("0000000009-000001"), 1, START), "e")
+    for good in (START, first.position, Position("0000000009-000001")):
         await source.check(WEB, good)
     for bad in ("garbage", "0000000000-xyz", "9999999999-000001"):
         with pytest.raises(PositionLostError, match=f"observed up to {first.position}, which {bad} is not among"):
