@@ -5,6 +5,7 @@ one. Streams run side by side; within a stream everything is in order.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -120,8 +121,9 @@ class Capture:
             await self._advance_all()
         finally:
             keeper.cancel()
-        if self._lease_lost:  # whoever holds it now may have looked before the last write of this tick
-            await self._control.touch()
+            if self._lease_lost:  # whoever holds it now may have looked before the last write of this tick
+                with contextlib.suppress(TransientError):
+                    await self._control.touch()
 
     async def _keep_lease(self) -> None:
         while True:

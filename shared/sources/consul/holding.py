@@ -87,7 +87,7 @@ class Holding:
             return look
         second = await look_again()
         denied = silent or removals.denial(missing, known.keys() - second.rows.keys(), second.answer, settings)
-        if not (denied or settings.accept_filtered or await self._shows_services(stream)):
+        if not (denied or second.rows or settings.accept_filtered or await self._shows_services(stream)):
             denied = removals.NOTHING
         if denied:
             self._hold(stream, len(missing), denied)

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
+from shared import naming
 from shared.events import Stream
 
 HOT_AFTER: Final = 2
@@ -19,7 +20,7 @@ class Mark:
     fresh: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Service:
     """A selected service: the index at which it was last read, the sweep that last asked for it, and its heat.
 
@@ -74,7 +75,8 @@ class Marks:
         self.services = {name: known.get(name) or Service(name, stream) for name, stream in services.items()}
         self._spelled = {name.lower(): name for name in services}
         streams = {self.catalog, *services.values()}
-        self.strangers -= streams | strangers
+        known_by = {stream for stream in self.strangers if naming.parts(stream)[3].lower() in self._spelled}
+        self.strangers -= streams | strangers | known_by
         self._marks = {stream: mark for stream, mark in kept.items() if stream in streams}
         for service in self.services.values():
             if not service.index:

@@ -55,8 +55,7 @@ class ConsulObserver:
         """
         watches = await self._datacenters()
         strangers = [frozenset(each.marks.strangers) for each in watches]
-        reads = (self._reads.catalog(each.datacenter, fresh=True) for each in watches)
-        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+        outcomes = await asyncio.gather(*map(self._names, watches), return_exceptions=True)
         found: list[Stream] = []
         problems = [*self._holding.problems]
         failures: list[SluiceError] = []
@@ -68,9 +67,8 @@ class ConsulObserver:
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
-                names = outcome.data
-                is_part = outcome.filtered and not self._settings.accept_filtered
-                if why := removals.PARTIAL if is_part else await self._holding.silence(outcome):
+                names, why = outcome
+                if why:
                     hint = f"give the source a token that has a policy with: {POLICY}; or set accept_filtered"
                     problems.append(ConfigError(why, where=each.datacenter, hint=hint))
             services, refused = self._selected(each.datacenter, names, known)
@@ -135,8 +133,9 @@ class ConsulObserver:
             watches.heat(service)
         if not name:
             watches.see(look.answer.index, look.answer.data)
-        elif _took_over(told, look.answer.data, watches.since):
-            watches.doubt()
+        else:
+            came = look.rows if fresh else [change.key for change in told if change.before is None]
+            watches.settle(name, came, [change.key for change in found if change.after is None])
         if memo is not None and not events:
             return Observation((), memo)
         seen = {"epoch": place.epoch, "index": place.index, "n": place.n + len(events), "identity": identity or known}
@@ -204,6 +203,13 @@ class ConsulObserver:
             msg = f"{stream} is not configured"
             raise ConfigError(msg, hint="name its datacenter in datacenters of the source, and its service in services")
         return watches, name
+
+    async def _names(self, watches: Watches) -> tuple[Collection[str], str]:
+        """Return the names of all services, and why some may be missing; "" when none is."""
+        catalog = await self._reads.catalog(watches.datacenter, fresh=True)
+        if catalog.filtered and not self._settings.accept_filtered:
+            return catalog.data, removals.PARTIAL
+        return catalog.data, await self._holding.silence(catalog)
 
     def _selected(
         self, datacenter: str, names: Collection[str], known: Collection[Stream]
@@ -282,17 +288,6 @@ def _check_position(stream: Stream, after: Position) -> None:
 
 def _key(instance: Mapping[str, Any]) -> str:
     return rows.instance_key(instance["Node"]["Node"], instance["Service"]["ID"])
-
-
-def _took_over(found: Sequence[changes.Change], instances: Sequence[Mapping[str, Any]], since: int) -> bool:
-    """Return whether an instance that is new in its service may have been another's: it was not created anew.
-
-    Source:
-        https://github.com/hashicorp/consul/blob/main/agent/consul/state/catalog.go (`ensureServiceTxn`)
-    """
-    new = {change.key for change in found if change.before is None}
-    registered = (each["Service"] for each in instances if _key(each) in new) if new else ()
-    return any(each.get("CreateIndex", 0) < each.get("ModifyIndex", 0) > since for each in registered)
 
 
 def _modified(instance: Mapping[str, Any]) -> int:

@@ -52,6 +52,7 @@ class Queries:
         They are to be held anew; a service that changes often has its own again after its next change.
         """
         current = asyncio.current_task()
+        self._failures.clear()
         for held in (self._lasting, self._hot):
             for name in [name for name, task in held.items() if task is not current]:
                 task = held.pop(name)

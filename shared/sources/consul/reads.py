@@ -179,10 +179,9 @@ class Reads:
         try:
             answer = await self.read("/v1/connect/ca/roots", _Roots, datacenter, fresh=True)
         except SluiceError as why:
-            for_now = NOT_KNOWN in why.message or NOT_READY in why.message
-            if not isinstance(why, ConfigError) and not for_now and NOT_ENABLED not in why.message:
+            if not isinstance(why, ConfigError) and not any(text in why.message for text in (NOT_ENABLED, NOT_READY)):
                 raise
-            if not for_now:
+            if NOT_KNOWN not in why.message:  # which may be known in a moment
                 self.lost.discard(datacenter)
             return ""
         return answer.data.trust_domain

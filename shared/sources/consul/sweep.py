@@ -1,6 +1,7 @@
 """Asking services for their index, one by one: an index that rose says that something changed, not always what."""
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from shared.errors import SluiceError
@@ -19,15 +20,14 @@ WHOLE_EVERY_S: Final = 86_400.0
 
 
 class Sweep:
-    """Goes over the services of a datacenter, those first that changed last.
+    """Goes over the services of a datacenter, those first that changed last, and those that were not asked for longest.
 
     A wake-up that shows nothing is urgent, until a service has its index. All else is looked for at leisure: several
-    changes may have come in one wake-up. Consul moves the index of the service that an instance or a check comes to,
-    not that of the one it was taken from: such a service has to be read to be known.
+    changes may have come in one wake-up. Consul moves the index of the service that a check comes to, not that of the
+    one it was taken from: such a service has to be read to be known.
 
     Source:
-        https://github.com/hashicorp/consul/blob/main/agent/consul/state/catalog.go (`ensureServiceTxn`,
-        `ensureCheckTxn`)
+        https://github.com/hashicorp/consul/blob/main/agent/consul/state/catalog.go (`ensureCheckTxn`)
     """
 
     def __init__(self, datacenter: str, marks: Marks, settings: ConsulSettings, reads: Reads, clock: Clock) -> None:
@@ -43,15 +43,10 @@ class Sweep:
         self._whole = 0
         self._whole_at = clock.monotonic()
 
-    def want(self, unexplained: int = 0, *, whole: bool = False) -> None:
-        """Ask all services once more; urgently, when nothing explains the index `unexplained`.
-
-        `whole`: mark each of them, whatever its index.
-        """
+    def want(self, unexplained: int = 0) -> None:
+        """Ask all services once more; urgently, when nothing explains the index `unexplained`."""
         self._wanted += 1
         self._unexplained = max(unexplained, self._unexplained)
-        if whole:
-            self._whole, self._whole_at = self._wanted, self._clock.monotonic()
 
     def forget(self) -> None:
         """Want nothing: everything is marked."""
@@ -72,15 +67,15 @@ class Sweep:
             ConfigError: it refuses.
         """
         if self._clock.monotonic() >= self._whole_at + WHOLE_EVERY_S:
-            self.want(whole=True)
+            self.want()
+            self._whole, self._whole_at = self._wanted, self._clock.monotonic()
         if self.due_in() != 0:
             return
         wanted, was_urgent = self._wanted, bool(self._unexplained)
         ends = self._clock.monotonic() + (URGENT_S if was_urgent else LEISURE_S)
         services = self._marks.services.values()
         waiting = [service for service in services if service.asked_in < wanted]
-        waiting.sort(key=lambda service: service.changed_at, reverse=True)
-        line, asked, failures = iter(waiting), 0, list[SluiceError]()
+        line, asked, failures = iter(_fairly(waiting)), 0, list[SluiceError]()
 
         async def take() -> None:
             nonlocal asked
@@ -114,3 +109,13 @@ class Sweep:
         service.asked_in = wanted
         if index >= self._unexplained:
             self._unexplained = 0
+
+
+def _fairly(services: Sequence[Service]) -> Iterable[Service]:
+    """Return each once: by turns the one that changed last and the one that was not asked for longest.
+
+    Where something wakes us all the time, one run never gets far.
+    """
+    lately = sorted(services, key=lambda service: service.changed_at, reverse=True)
+    longest = sorted(services, key=lambda service: service.asked_in)
+    return dict.fromkeys(each for pair in zip(lately, longest, strict=True) for each in pair)

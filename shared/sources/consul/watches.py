@@ -16,6 +16,7 @@ from shared.errors import SluiceError
 from shared.ports import Clock
 from shared.settings.model import ConsulSettings
 from shared.sources.consul.coarse import CATALOG, CRITICAL, NODES, WARNING, Coarse, Subject
+from shared.sources.consul.homes import Homes
 from shared.sources.consul.http import Wait
 from shared.sources.consul.marks import Marks, Service
 from shared.sources.consul.queries import Queries
@@ -35,8 +36,6 @@ class Watches:
 
     `wait_s` is how long blocking queries wait: shortly, they are part of each probe; for long, tasks hold them open.
     Then up to `hot` services have one of their own.
-
-    `since` is the index at which everything was last marked: later changes have to be found.
     """
 
     def __init__(
@@ -53,10 +52,10 @@ class Watches:
         self.datacenter = datacenter
         self.marks = marks
         self.identity = ""
-        self.since = 0
         self._reads = reads
         self._wait_s = wait_s
         self._clock = clock
+        self._homes = Homes()
         self._sweep = Sweep(datacenter, marks, settings, reads, clock)
         self._queries = Queries(hot, clock)
         self._catalog = Coarse(CATALOG)
@@ -125,10 +124,11 @@ class Watches:
         if service.is_hot:
             self._queries.hold_hot(service.name, partial(self._wait_for, service))
 
-    def doubt(self) -> None:
-        """Have every service read in time: some service has lost what its index does not tell."""
-        self._sweep.want(whole=True)
-        self._something.set()
+    def settle(self, name: str, came: Iterable[str], gone: Iterable[str]) -> None:
+        """Note which instances came to a service and are gone from it, and mark the services that they left for it."""
+        for other in self._homes.settle(name, came, gone):
+            if other in self.marks.services:
+                self.marks.mark(self.marks.services[other].stream)
 
     async def close(self) -> None:
         """End what runs in the background."""
@@ -167,7 +167,6 @@ class Watches:
             self._nodes_at = self._clock.monotonic()
             self._changed_nodes.clear()
             self._sweep.forget()
-            self.since = self._catalog.index
             for name in self._catalog.kept:
                 self.marks.mark_service(name, self._catalog.index)
             self.marks.mark_all()
@@ -179,6 +178,8 @@ class Watches:
             found = await self._reads.trust_domain(self.datacenter)
             if found and self.identity and found != self.identity:
                 self._forget()
+            if self.identity and not found:  # another one may be about to get its own
+                self._identify_at = now
             self.identity = found or self.identity
         return self.identity
 

@@ -101,6 +101,18 @@ async def test_a_mass_removal_that_the_second_look_confirms_is_loud(consul, capl
     assert said["reason"] == "2 of 4 are gone, more than 30%"
 
 
+async def test_a_removal_that_is_confirmed_takes_one_more_read(consul):
+    await filled(consul, 2)
+    async with consuming(consul.settings("web")) as consumer:
+        await consumer.settle()
+        await consul.deregister("web-1", "n1")
+        await consul.switch(reset_counts={})
+        assert told(await consumer.until(len)) == [("instance_removed", "web-1")]
+        assert [asked for asked in consul.asked() if "consistent" in asked] == [
+            "/v1/health/service/web?dc=dc1&consistent="
+        ]
+
+
 async def test_a_snapshot_has_what_is_held(consul):
     consul.server.cluster.acl.load({"tokens": [{"secret": "t", "rules": SEES_ALL}]})
     consul.server.cluster.acl.put({"secret": "anonymous", "rules": _writes()})

@@ -228,6 +228,17 @@ async def test_two_spellings_of_a_name_are_one_stream(consul):
         assert await consumer.settle() == []
 
 
+async def test_two_spellings_that_appear_at_once_are_one_stream(consul):
+    async with consuming(consul.settings("*")) as consumer:
+        await consumer.settle()
+        await consul.register("Foo", "a", node="n1")
+        await consul.register("foo", "b", node="n2")
+        await consumer.settle()
+        assert await consumer.probe() == frozenset(), "nothing is left to be discovered"
+        [stream] = [stream for stream in consumer.streams if stream.lower() == service("foo")]
+        assert len(consumer.memos[stream].items) == 2
+
+
 async def test_a_service_is_watched_however_its_name_is_spelled(consul):
     await consul.register("web", status="passing")
     async with consuming(consul.settings("Web")) as consumer:
