@@ -197,8 +197,8 @@ class JournaledSource:
             StaleError: another process has told something meanwhile, which may be undone by now; or an older
                 journal was imported.
         """
-        found = await self._journals.find(stream)
-        if found is None or found.etag != self._kept[stream].etag:
+        kept = self._kept[stream]
+        if await self._journals.find(stream, kept) is not kept:
             msg = f"the journal of {stream} was changed by somebody else"
             raise StaleError(msg, hint="read it again")
 

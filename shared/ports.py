@@ -206,8 +206,8 @@ class JournalStore(Protocol):
         """
         ...
 
-    async def find(self, stream: Stream) -> Saved[Journal] | None:
-        """Return one journal, None when there is none.
+    async def find(self, stream: Stream, known: Saved[Journal] | None = None) -> Saved[Journal] | None:
+        """Return one journal, None when there is none; `known` itself if it is the newest, at the cost of its etag.
 
         Raises:
             TransientError: the store is away.

@@ -196,8 +196,8 @@ class MemoryJournalStore:
         every = [saved for saved in self._account.journals.values() if saved.value.stream not in self._account.newer]
         return [saved for saved in every if naming.parts(saved.value.stream)[0] == source]
 
-    async def find(self, stream: Stream) -> Saved[Journal] | None:
-        """Return one journal, None when there is none.
+    async def find(self, stream: Stream, known: Saved[Journal] | None = None) -> Saved[Journal] | None:
+        """Return one journal, None when there is none; `known` itself if it is the newest.
 
         Raises:
             ConfigError: it was written by a newer release.
@@ -206,7 +206,8 @@ class MemoryJournalStore:
         await self._account.begin("find journal")
         if stream in self._account.newer:
             raise _newer(stream)
-        return self._account.journals.get(f"journal of {stream}")
+        found = self._account.journals.get(f"journal of {stream}")
+        return known if known is not None and found is not None and found.etag == known.etag else found
 
     async def save(self, journal: Saved[Journal]) -> Saved[Journal]:
         """Write the journal if it still has its etag.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from shared.memo import MAX_PARTS
 from tests.conformance.store_suite import Account
 
 WEB = naming.stream("consul1", "dc1", "service", "web")
+LARGE = (60_000,) * 8
 
 
 def journal(stream: Stream = WEB, last: str = "2", *, sizes: tuple[int, ...] = (40, 80)) -> Journal:
@@ -128,6 +130,33 @@ class JournalSuite:
             assert found is not None
             assert content(found.value) == content(fresh)
             etag, dropped = found.etag, found.value.dropped
+
+    async def test_who_has_the_newest_journal_gets_it_back(self, account: Account) -> None:
+        one, other = account.process().journals, account.process().journals
+        saved = await one.save(Saved(journal()))
+        assert await one.find(WEB, saved) is saved
+        newer = await other.save(Saved(journal(last="3"), saved.etag))
+        found = await one.find(WEB, saved)
+        assert found is not None
+        assert (found.etag, found.value.last) == (newer.etag, "3")
+
+    async def test_a_journal_can_be_read_while_it_is_written(self, account: Account) -> None:
+        writer, reader = account.process().journals, account.process().journals
+        saved = await writer.save(Saved(journal(sizes=(40, *LARGE))))
+
+        async def read() -> None:
+            while True:
+                assert await reader.find(WEB) is not None
+                assert len(await reader.load("consul1")) == 1
+
+        reading = asyncio.create_task(read())
+        for _ in range(12):
+            fresh = journal(sizes=(40, *LARGE))
+            dropped = tuple(part.blob for part in saved.value.memo if part.blob)
+            saved = await writer.save(Saved(replace(fresh, dropped=dropped), saved.etag))
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
 
     async def test_a_journal_of_a_newer_release_is_held_and_holds_up_no_other(self, account: Account) -> None:
         journals = account.process().journals

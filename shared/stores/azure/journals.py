@@ -71,14 +71,16 @@ class AzureJournalStore:
                     journals.append(found)
         return journals
 
-    async def find(self, stream: Stream) -> Saved[Journal] | None:
-        """Return one journal, None when there is none.
+    async def find(self, stream: Stream, known: Saved[Journal] | None = None) -> Saved[Journal] | None:
+        """Return one journal, None when there is none; `known` itself if it is the newest.
 
         Raises:
             ConfigError: a newer release wrote it, or a part of it is gone.
         """
-        entity = await self._account.on_table(self._table, lambda table: get(table, *forms.journal_key(stream)))
-        return await self._journal(entity) if entity is not None else None
+        entity = await self._entity(*forms.journal_key(stream))
+        if entity is None or known is None or entity.metadata["etag"] != known.etag:
+            return await self._journal(entity) if entity is not None else None
+        return known
 
     async def save(self, journal: Saved[Journal]) -> Saved[Journal]:
         """Store the large parts that are new, then the entity if it still has its etag; then delete what it dropped.
@@ -137,7 +139,21 @@ class AzureJournalStore:
 
         await _all(self._account.on_container(self._container, partial(delete, blob=blob)) for blob in blobs)
 
+    async def _entity(self, partition: str, row: str) -> TableEntity | None:
+        return await self._account.on_table(self._table, lambda table: get(table, partition, row))
+
     async def _journal(self, entity: TableEntity) -> Saved[Journal]:
+        """Return what an entity says, or what was written while its blobs were read, which may have deleted some."""
+        while True:
+            try:
+                return await self._read(entity)
+            except ConfigError:
+                newer = await self._entity(entity["PartitionKey"], entity["RowKey"])
+                if newer is None or newer.metadata["etag"] == entity.metadata["etag"]:
+                    raise
+                entity = newer
+
+    async def _read(self, entity: TableEntity) -> Saved[Journal]:
         journal = forms.journal_of(entity)
         if len(journal.dropped) > MAX_CARRIED:
             await self._delete(journal.dropped)
