@@ -92,7 +92,8 @@ class Holding:
         if denied:
             self._hold(stream, len(missing), denied)
             return Look(look.answer, {**look.rows, **{key: known[key] for key in missing}})
-        if gone := len(known.keys() - second.rows.keys()):
+        gone = len(known.keys() - second.rows.keys())
+        if gone > 1:  # one alone is no mass
             log.warning("removals confirmed", extra={"stream": stream, "count": gone, "reason": doubted})
         self._release(stream)
         return second
