@@ -20,6 +20,7 @@ NAMES = (*NAMED, "api-1", "api-2", UNSELECTED)
 NODES = ("n1", "n2", "n3")
 STATUSES = ("passing", "warning", "critical")
 HEALTH = ("Status", "Checks")
+RENAMED = 0.2
 CATALOG = naming.stream(SOURCE, DATACENTER, "catalog")
 
 type Row = dict[str, Any]
@@ -139,11 +140,12 @@ class Registrations:
         self._write(change)
 
     def _register(self) -> None:
-        """Register an instance, perhaps in the place of another one, or another address of a node alone."""
+        """Register an instance, perhaps in place of another or under another name, or a node's address alone."""
         rng, number = self.rng, next(self._numbers)
         name, node = rng.choice(NAMES), Node("", rng.choice(NODES), f"10.0.0.{rng.randint(1, 2)}", DATACENTER)
+        others = [each for each in NAMES if UNSELECTED not in {each, name}]  # who is not selected is read by nobody
         service = Service(
-            f"{name}-{rng.randint(1, 2)}",
+            f"{rng.choice(others) if others and rng.random() < RENAMED else name}-{rng.randint(1, 2)}",
             name,
             tags=tuple(rng.sample(("blue", "green", "red"), rng.randint(0, 2))),
             address=rng.choice(("", "10.1.0.1")),
