@@ -10,12 +10,12 @@ class Place:
     def __init__(self) -> None:
         self.world, self.registry = World(WEB, jumps=True), Registry(WEB)
 
-    def source(self) -> JournaledSource:
+    def source(self, start: str = "earliest") -> JournaledSource:
         journals, states = MemoryJournalStore(self.world.account), MemoryStateStore(self.world.account)
-        return JournaledSource("reg1", RegistryObserver(self.registry), journals=journals, states=states)
+        return JournaledSource("reg1", RegistryObserver(self.registry), journals=journals, states=states, start=start)
 
-    def capture(self, **of):
-        return self.world.capture(sources={"reg1": self.source()}, **of)
+    def capture(self, start: str = "earliest", **of):
+        return self.world.capture(sources={"reg1": self.source(start)}, **of)
 
     def sent(self):
         packs = [pack for stream in (WEB, API) for pack in self.world.packs(stream)]
@@ -111,3 +111,22 @@ async def test_what_a_process_told_after_it_had_lost_its_lease_is_taken_back_by_
     await fresh.tick()
 
     assert place.sent() == [(WEB, "d")]
+
+
+async def test_what_comes_after_a_start_at_the_latest_place_is_delivered_as_any_other():
+    place = Place()
+    place.registry.put("a")
+    capture, deliver = place.capture(start="latest"), place.world.deliver()
+    await capture.tick()
+    assert place.sent() == []
+    place.registry.put("b")
+    await place.world.clock.advance(2.0)
+    await capture.tick()
+
+    assert place.sent() == [(WEB, "c")]
+    await place.world.deliver_queue(deliver)
+    await place.world.clock.advance(2.0)
+    await capture.tick()
+    assert capture.held[WEB].confirmed
+    assert len(place.world.arrived(stream=WEB)) == 1
+    assert place.world.state(WEB).repaired == 0
