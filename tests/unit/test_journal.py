@@ -262,12 +262,18 @@ async def test_events_leave_the_journal_only_below_the_lowest_mark(place, world)
         await again.read(WEB, after[0], 10)
 
 
-async def test_from_the_very_beginning_there_is_a_snapshot_behind_what_is_not_delivered_yet(place, world):
+async def begun(place: Place, world: World) -> tuple[JournaledSource, Batch]:
+    """Return a source of which the snapshot of two rows is delivered, and that snapshot."""
     source = place.process()
     place.registry.put("a")
     place.registry.put("b")
     first = await source.read(WEB, START, 10)
     await delivered(place, world, first.position)
+    return source, first
+
+
+async def test_from_the_very_beginning_there_is_a_snapshot_behind_what_is_not_delivered_yet(place, world):
+    source, first = await begun(place, world)
     place.registry.remove("a")
     removal = await source.read(WEB, first.position, 10)
 
@@ -281,11 +287,7 @@ async def test_from_the_very_beginning_there_is_a_snapshot_behind_what_is_not_de
 
 
 async def test_what_vanished_unseen_is_told_before_the_snapshot_from_the_very_beginning(place, world):
-    source = place.process()
-    place.registry.put("a")
-    place.registry.put("b")
-    first = await source.read(WEB, START, 10)
-    await delivered(place, world, first.position)
+    source, first = await begun(place, world)
     place.registry.put("c")
     second = await source.read(WEB, first.position, 10)
     place.registry.remove("a")
@@ -297,11 +299,7 @@ async def test_what_vanished_unseen_is_told_before_the_snapshot_from_the_very_be
 
 
 async def test_what_vanishes_while_the_snapshot_from_the_very_beginning_is_taken_is_told(place, world):
-    source = place.process()
-    place.registry.put("a")
-    place.registry.put("b")
-    first = await source.read(WEB, START, 10)
-    await delivered(place, world, first.position)
+    source, first = await begun(place, world)
     place.registry.put("c")
     await source.read(WEB, first.position, 10)
     looks = iter((None, "a"))
